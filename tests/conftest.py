@@ -23,7 +23,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 import portal.cache
 import sync.heartbeats
 from tests.support import factories
-from tests.support.api_clients import served
+from tests.support.api_clients import serve_portal
 from tests.support.database import (
     create_months,
     create_template,
@@ -34,7 +34,7 @@ from tests.support.database import (
 from tests.support.rendered_templates import leave_out_inputs
 from tests.support.sandbox import sandbox  # noqa: F401
 from tests.support.scripted_vendor import listing, source  # noqa: F401
-from tests.support.servers import TEMPLATE_VARIABLE, database_name
+from tests.support.servers import TEMPLATE_VARIABLE, get_database_name
 from tests.support.static_files import share_static_files
 
 # How long one example takes says how busy the machine is, and nothing of the code.
@@ -50,9 +50,17 @@ WhiteNoiseMiddleware.add_files_from_finders = share_static_files(WhiteNoiseMiddl
 # A page has hundreds of inputs, whose templates and contexts no test asks a response for.
 leave_out_inputs(django.test.client)
 
-PROCESS_FIXTURES = {"web_server", "running", "as_person"}
+PROCESS_FIXTURES = {"web_server", "browser", "as_person"}
 COMMITTING_FIXTURES = {"live_server", "transactional_db"}
-PROCESS_NAMES = {"subprocess", "ona_sdk_1x", "portal_process", "PortalProcess", "command_forks", "served", "Services"}
+PROCESS_NAMES = {
+    "subprocess",
+    "ona_sdk_1x",
+    "portal_process",
+    "PortalProcess",
+    "command_forks",
+    "serve_portal",
+    "Services",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -102,7 +110,7 @@ def pytest_collection_finish() -> None:
 def django_db_modify_db_settings(django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
     """Give this process a test database of its own: several runs share one PostgreSQL."""
     test = connections["default"].settings_dict["TEST"]
-    test["NAME"] = database_name()
+    test["NAME"] = get_database_name()
     if template := os.environ.get(TEMPLATE_VARIABLE):
         with django_db_blocker.unblock():
             create_template(template)
@@ -122,15 +130,15 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
 def web_server(django_db_setup: None) -> Iterator[Callable[..., int]]:
     """Give the port of a web server with these settings, which is started once: `web_server(PORTAL_EXPORT_SECONDS="3")`."""
     with ExitStack() as stack:
-        yield cache(lambda **settings: stack.enter_context(served(**settings)))
+        yield cache(lambda **settings: stack.enter_context(serve_portal(**settings)))
 
 
 @pytest.fixture(scope="session")
 def session_browser() -> Iterator[Any]:
-    """One Chromium for all tests of this process that look at pages; `running` gives it to a module."""
+    """One Chromium for all tests of this process that look at pages; the fixture `browser` gives it to a module."""
     from tests.support import chromium
 
-    with chromium.browser() as browser:
+    with chromium.run_browser() as browser:
         loop = asyncio.get_running_loop()
         with chromium.set_running_loop(None):
             yield browser, loop

@@ -151,14 +151,14 @@ def read_timed(source: Any, on: date) -> tuple[float, Any]:
 def scripted(on: date, rows: list[Any]) -> Iterator[None]:
     """Let the engine read `rows` of a day from a vendor that costs nothing."""
     from sync.vendors.base import Account
-    from tests.support.scripted_vendor import Listing, NoHTTP, vendor
+    from tests.support.scripted_vendor import Listing, NoHTTP, build_reader_class
     from usage.models import ResourceUsage
 
     listing = Listing(records={on: rows}, kind=ResourceUsage, page_size=1000)
 
     @contextmanager
     def open_reader(source: Any, *_: Any, **__: Any) -> Iterator[Any]:
-        yield vendor(listing)(Account(source.slug, source.zone, source.options), NoHTTP())  # type: ignore[arg-type]
+        yield build_reader_class(listing)(Account(source.slug, source.zone, source.options), NoHTTP())  # type: ignore[arg-type]
 
     with patch("sync.engine.load.open_reader", open_reader):
         yield

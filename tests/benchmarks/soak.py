@@ -251,7 +251,7 @@ def main(number: int, hour_minutes: int, addresses: list[str]) -> None:
     from django.test import Client
 
     from portal.accounts.models import Scope, create_token
-    from tests.support.read_day import sandboxed
+    from tests.support.vendor_readers import build_sandbox_url
     from usage.models import Source
 
     slugs = []
@@ -260,7 +260,7 @@ def main(number: int, hour_minutes: int, addresses: list[str]) -> None:
         source = Source.objects.create(
             slug=f"{vendor}-{place}",
             vendor=vendor,
-            base_url=sandboxed(vendor, addresses[place // 3 % 2]),
+            base_url=build_sandbox_url(vendor, addresses[place // 3 % 2]),
             credential=CREDENTIAL,
             backfill_from=first_day(),
             interval_minutes=hour_minutes,

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from sync.models import LoadAttempt
 from tests.chaos.oracle import Oracle
-from tests.support.vendor_truth import kind_of
+from tests.support.vendor_truth import get_kind
 from usage.models import DayState, RecipeUsage, Source, SourceDay, UsageRecord, Verification
 from usage.rollups import count_differences
 from usage.snapshot import consistent_snapshot
@@ -33,7 +33,7 @@ def check_all(oracle: Oracle) -> list[str]:
 
 def check_sums(day: SourceDay) -> Iterator[str]:
     """Check that count, sums and roll-ups of a day are those of its records."""
-    kind = kind_of(day.source)
+    kind = get_kind(day.source)
     records = kind.objects.current().filter(source=day.source_id, day=day.day)
     if (record_count := records.count()) != day.records:
         yield f"{day} says {day.records} records and holds {record_count}"

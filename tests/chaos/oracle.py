@@ -6,8 +6,8 @@ from typing import Any
 
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
-from tests.support.read_day import sandboxed
-from tests.support.vendor_truth import kind_of, read_stored, read_truth
+from tests.support.vendor_readers import build_sandbox_url
+from tests.support.vendor_truth import get_kind, read_stored, read_truth
 from usage.models import Source, SourceDay
 
 Amounts = dict[tuple[Any, ...], Any]
@@ -19,7 +19,7 @@ class Oracle:
     def __init__(self, sandbox: SandboxServer, vendor: str) -> None:
         self.sandbox = sandbox
         self.vendor = vendor
-        url = sandboxed(vendor, sandbox.url)
+        url = build_sandbox_url(vendor, sandbox.url)
         self.source = Source(slug=f"oracle-{vendor}", vendor=vendor, base_url=url, credential="sandbox-key")
         self.versions: defaultdict[date, list[Amounts]] = defaultdict(list)
         self.grown = False
@@ -38,7 +38,7 @@ class Oracle:
 
     def pick_amounts(self, records: dict[tuple[Any, ...], tuple[Any, ...]]) -> Amounts:
         """Return the measures alone: a name may have been spoilt and stored as such."""
-        kind = kind_of(self.source)
+        kind = get_kind(self.source)
         indexes = [list(kind.row._fields).index(name) for name in kind.measures]  # type: ignore[attr-defined]
         return {key: tuple(record[index] for index in indexes) for key, record in records.items()}
 

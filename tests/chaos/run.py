@@ -15,14 +15,14 @@ from portal.accounts.models import Scope, create_token
 from sync.engine.plan import accept_shrink, reread, resume
 from sync.errors import SyncError
 from sync.models import SyncRunDay, Trigger
-from tests.chaos.answers import Asker
 from tests.chaos.invariants import check_all, find_stuck
 from tests.chaos.oracle import Oracle
 from tests.chaos.plan import DAYS, FAULTS_EVERY, VENDORS, Event
 from tests.chaos.programs import Programs
-from tests.support.api_clients import answers
-from tests.support.read_day import sandboxed
+from tests.chaos.responses import ResponseChecker
+from tests.support.api_clients import is_ready
 from tests.support.sandbox_process import SandboxProcess
+from tests.support.vendor_readers import build_sandbox_url
 from tests.support.vendor_truth import describe_difference, read_stored, read_truth
 from usage.models import DayState, Source, SourceDay, Verification
 
@@ -89,14 +89,14 @@ class Run:
         for days_ago in range(DAYS):
             self.oracle.remember(self.today - timedelta(days=days_ago))
         _, token = create_token("chaos", [Scope.USAGE_READ])
-        self.asker = Asker(f"http://127.0.0.1:{self.programs.port}", token, random.Random(self.seed))
+        self.checker = ResponseChecker(f"http://127.0.0.1:{self.programs.port}", token, random.Random(self.seed))
 
     def create_source(self, vendor: str, number: int) -> Source:
         """Create one of a vendor's sources."""
         source: Source = Source.objects.create(
             slug=f"{vendor}-{number}",
             vendor=vendor,
-            base_url=sandboxed(vendor, self.sandbox.url),
+            base_url=build_sandbox_url(vendor, self.sandbox.url),
             credential=CREDENTIAL,
             backfill_from=self.today - timedelta(days=DAYS - 1),
             interval_minutes=1,
@@ -107,7 +107,7 @@ class Run:
     def wait_for_start(self) -> None:
         """Wait until web, worker and beat work; raises RuntimeError with what they wrote where they do not."""
         deadline = time.monotonic() + START_SECONDS
-        while not (answers(self.programs.port) and self.sandbox.get("stats")["requests"]):
+        while not (is_ready(self.programs.port) and self.sandbox.get("stats")["requests"]):
             if time.monotonic() > deadline:
                 written = {name: process.output()[-2000:] for name, process in self.programs.running.items()}
                 raise RuntimeError(f"The portal did not start: {written}")
@@ -175,7 +175,7 @@ class Run:
         self.attempt(lambda: self.findings.add(check_all(self.oracle)))
         # Nobody lets a stopped web server go on while its answer is waited for.
         if "web" not in self.programs.stopped:
-            self.attempt(lambda: self.findings.add(self.asker.ask()))
+            self.attempt(lambda: self.findings.add(self.checker.check_day()))
         self.findings.checks += 1
 
     def attempt(self, step: Callable[[], None]) -> None:
@@ -234,9 +234,9 @@ class Run:
         findings.requests = stats["requests"]
         for name, number in stats["faults"].items():
             findings.faults[name.partition(".")[2]] += number
-        findings.kills, findings.statuses = self.programs.kills, self.asker.statuses
-        findings.answers_compared = self.asker.compared
-        client_errors = [status for status in self.asker.statuses if status.startswith("4")]
+        findings.kills, findings.statuses = self.programs.kills, self.checker.statuses
+        findings.answers_compared = self.checker.compared
+        client_errors = [status for status in self.checker.statuses if status.startswith("4")]
         findings.add([f"a question was refused with {status}" for status in client_errors])
         return findings
 

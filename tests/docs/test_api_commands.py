@@ -10,7 +10,7 @@ import pytest
 from portal.accounts.models import Scope, create_token
 from portal.environment import BASE_DIR
 from tests.support import curl
-from tests.support.filled_portal import fill
+from tests.support.filled_portal import fill_portal
 from usage.models import ResourceUsage, Source
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,7 +47,7 @@ def read_commands() -> dict[str, str]:
 
 
 def test_every_command_of_the_page_answers_what_it_says(tmp_path: Path, web_server: Callable[..., int]) -> None:
-    fill()
+    fill_portal()
     for source in Source.objects.all():
         Source.objects.filter(pk=source.pk).update(slug=f"{source.vendor}-demo")
     _, secret = create_token("curl", Scope.values)
@@ -56,9 +56,9 @@ def test_every_command_of_the_page_answers_what_it_says(tmp_path: Path, web_serv
     variables = {"TOKEN": secret, "PORTAL": f"http://127.0.0.1:{web_server()}"}
     for comment, command in commands.items():
         status, piece = next(expected for start, expected in EXPECTED.items() if comment.startswith(start))
-        answer = curl.run(command, variables, tmp_path)
-        assert (answer.status, piece in answer.body) == (status, True), f"{command}\n{answer}"
-        if answer.headers.get("content-type") == "application/json":
-            json.loads(answer.body)
+        response = curl.run(command, variables, tmp_path)
+        assert (response.status, piece in response.body) == (status, True), f"{command}\n{response}"
+        if response.headers.get("content-type") == "application/json":
+            json.loads(response.body)
     november = ResourceUsage.objects.current().filter(day__gte=date(2026, 11, 1))
     assert (tmp_path / "usage.csv").read_text().count("\n") == november.count() + 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from portal.environment import BASE_DIR
-from tests.support.lake import lake_folder, store  # noqa: F401
+from tests.support.lake import lake_folder, report_and_read  # noqa: F401
 from tests.support.scripted_vendor import DAY, Listing
 from usage.lake.catalog import build_catalog_url
 from usage.lake.publish import publish
@@ -28,7 +28,7 @@ def test_the_program_that_reads_the_lake_runs_as_it_stands(
     listing: Listing,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store(source, listing, DAY, range(5), minutes=30)
+    report_and_read(source, listing, DAY, range(5), minutes=30)
     publish()
     monkeypatch.setenv("LAKE_CATALOG", build_catalog_url().render_as_string(hide_password=False))
     monkeypatch.setenv("LAKE_URL", f"file://{lake_folder}")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from portal.environment import BASE_DIR
-from tests.support.mirrored_portal import FIRST, Pair, instant, key, read_all
-from tests.support.mirrored_portal import still as still
+from tests.support.mirrored_portal import FIRST, Pair, create_mirror_key, format_instant, read_all
+from tests.support.mirrored_portal import frozen_sandbox as frozen_sandbox
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, Source
 
 PAGE = BASE_DIR / "docs/api.md"
@@ -24,16 +24,16 @@ def read_examples() -> dict[str, str]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("vendor", "name"), [("ona", "runs"), ("gcore", "report"), ("workato", "rows")])
 def test_the_example_of_every_vendor_gets_what_the_portal_holds(
-    vendor: str, name: str, still: Any, live_server: Any
+    vendor: str, name: str, frozen_sandbox: Any, live_server: Any
 ) -> None:
-    source = Pair(still, read_all(still, vendor, end=END)).source
+    source = Pair(frozen_sandbox, read_all(frozen_sandbox, vendor, end=END)).source
     Source.objects.filter(pk=source.pk).update(slug=f"{vendor}-demo")
     offset = -1 if vendor == "workato" else 0
     variables: dict[str, Any] = {
         "PORTAL": live_server.url,
-        "TOKEN": key(source),
-        "START": instant(FIRST, offset),
-        "END": instant(END, offset),
+        "TOKEN": create_mirror_key(source),
+        "START": format_instant(FIRST, offset),
+        "END": format_instant(END, offset),
         "WORKSPACES": sorted(set(RecipeUsage.objects.values_list("workspace_id", flat=True))),
     }
     exec(read_examples()[vendor], variables)
@@ -42,7 +42,7 @@ def test_the_example_of_every_vendor_gets_what_the_portal_holds(
         "gcore": ResourceUsage.objects.values("resource_key").distinct().count(),
         "workato": RecipeUsage.objects.exclude(recipe_id=None).values("recipe_id", "day").distinct().count(),
     }[vendor]
-    answer = variables[name]
-    assert (answer.count if vendor == "gcore" else len(answer)) == count > 0
+    response = variables[name]
+    assert (response.count if vendor == "gcore" else len(response)) == count > 0
     if "client" in variables:
         variables["client"].close()

@@ -9,7 +9,7 @@ from django.db import connection
 from portal.environment import BASE_DIR
 from tests.usage.reporting.conftest import Reader
 from tests.usage.reporting.conftest import connect as connect
-from tests.usage.reporting.conftest import filled as filled
+from tests.usage.reporting.conftest import usage_records as usage_records
 from usage.models import DayStatus
 
 PAGE = (BASE_DIR / "docs/reporting.md").read_text()

@@ -11,7 +11,7 @@ from portal.accounts.models import Scope, create_token
 from portal.environment import BASE_DIR
 from sync.models import SyncRun
 from tests.support.api_clients import API
-from tests.support.filled_portal import FIRST, fill
+from tests.support.filled_portal import FIRST, fill_portal
 from usage.models import EnvironmentUsage, RecipeUsage, RejectedRecord, ResourceUsage, Restatement, Source
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -40,21 +40,21 @@ EXAMPLES = 2
 def test_every_answer_of_the_api_is_one_that_its_schema_promises(
     tmp_path: Path, web_server: Callable[..., int]
 ) -> None:
-    fill()
+    fill_portal()
     _, secret = create_token("fuzz", Scope.values)
-    (tmp_path / "schemathesis.toml").write_text(settings(there()))
+    (tmp_path / "schemathesis.toml").write_text(settings(list_path_values()))
     command = [str(SCHEMATHESIS), "run", f"http://127.0.0.1:{web_server()}{API}/schema/", "--no-color"]
     command += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--continue-on-failure"]
     command += ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--generation-database", "none"]
     command += ["--header", f"Authorization: Bearer {secret}"]
     # What Hypothesis knows of Unicode takes it seconds to find out: it is kept for later runs.
     environment = {"PYTHONWARNINGS": "ignore", "HYPOTHESIS_STORAGE_DIRECTORY": str(BASE_DIR / ".hypothesis")}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
 
 
-def there() -> dict[str, Sequence[object]]:
-    """Return values of path parameters that lead somewhere: otherwise most of what is made up ends in a 404."""
+def list_path_values() -> dict[str, Sequence[object]]:
+    """Return values of path parameters that exist: most made-up ones end in a 404."""
     kinds = (EnvironmentUsage, ResourceUsage, RecipeUsage, SyncRun, Restatement, RejectedRecord)
     ids = [str(kind.objects.order_by("pk").values_list("pk", flat=True)[:1][0]) for kind in kinds]
     slugs = list(Source.objects.values_list("slug", flat=True))
@@ -63,9 +63,9 @@ def there() -> dict[str, Sequence[object]]:
 
 def settings(values: Mapping[str, Sequence[object]]) -> str:
     """Return schemathesis' configuration: three of four path parameters are taken from `values`."""
-    lists = (f"[dictionaries.{name}]\nvalues = {json.dumps(found)}\n" for name, found in values.items())
+    lists = (f"[dictionaries.{name}]\nvalues = {json.dumps(path_values)}\n" for name, path_values in values.items())
     bound = (f'"path.{name}" = {{ dictionary = "{name}", probability = 0.75 }}\n' for name in values)
-    # Manifests and summaries are asked by the filters of their lists: every value of every one of them is tried there,
+    # Manifests and summaries are requested by the filters of their lists: every value of every one of them is tried there,
     # and of all else that a summary takes on one of them. Wrong values of what lists have in common are tried on that of
     # the most filters.
     filtered = "'(/export-manifest|/(resource|recipe)-usage/summary)/$'"

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.archived_month import month, read_everything  # noqa: F401
 from tests.support.exports import download
 from tests.support.forks import CommandForks, command_forks
@@ -39,12 +39,12 @@ GROUPS = {"environment-usage": "day,project_id", "resource-usage": "day,resource
 @pytest.fixture
 def forks(lake_folder: Path) -> Iterator[CommandForks]:  # noqa: F811
     """Processes that publish to the lake."""
-    modules = ("tests.support.archived_vendors", "usage.lake.archive", "usage.lake.restore")
+    modules = ("tests.support.lake_vendors", "usage.lake.archive", "usage.lake.restore")
     with command_forks(*modules, PORTAL_LAKE_URL=f"file://{lake_folder}") as forks:
         yield forks
 
 
-def read_answers(client: Client) -> dict[str, Any]:
+def read_responses(client: Client) -> dict[str, Any]:
     """Return sums and exports of all kinds."""
     span = {"from": "2025-06-28", "to": "2025-07-01"}
     sums = {kind: get(client, f"{kind}/summary/", group_by=GROUPS[kind], **span)["results"] for kind in KINDS}
@@ -53,12 +53,14 @@ def read_answers(client: Client) -> dict[str, Any]:
 
 def count_archived() -> int:
     """Return how many days are archived, each with the digest that all checks agree with."""
-    archived = {pk: found is not None for pk, found in SourceDay.objects.values_list("pk", "archived_at")}
-    assert len(archived) == 9
+    is_archived_by_day = {
+        pk: archived_at is not None for pk, archived_at in SourceDay.objects.values_list("pk", "archived_at")
+    }
+    assert len(is_archived_by_day) == 9
     with open_archive() as archive:
-        for pk, is_archived in archived.items():
+        for pk, is_archived in is_archived_by_day.items():
             assert (check_archived_day(archive, pk) if is_archived else check_day(pk)) == []
-    return sum(archived.values())
+    return sum(is_archived_by_day.values())
 
 
 def has_locks() -> bool:
@@ -73,7 +75,7 @@ def has_locks() -> bool:
 
 def kill(forks: CommandForks, command: tuple[str, ...], step: str) -> None:
     """Kill a command after a step, which leaves no lock."""
-    with forks.run(*command, killed_after=step) as process:
+    with forks.run(*command, kill_after=step) as process:
         assert process.wait() == -signal.SIGKILL, step
     wait_for(lambda: not has_locks(), "PostgreSQL to notice that the process is gone")
 
@@ -81,16 +83,16 @@ def kill(forks: CommandForks, command: tuple[str, ...], step: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("month")
 def test_archive_and_restore_killed_at_any_step_lose_nothing_and_the_next_run_goes_on(forks: CommandForks) -> None:
-    client, stored = bearer(), read_everything()
-    answers = read_answers(client)
-    assert all(answers.values())
+    client, stored = create_api_client(), read_everything()
+    responses = read_responses(client)
+    assert all(responses.values())
     for step in ARCHIVING:
         kill(forks, ARCHIVE, step)
-        assert (count_archived(), read_everything(), read_answers(client)) == (0, stored, answers), step
+        assert (count_archived(), read_everything(), read_responses(client)) == (0, stored, responses), step
     kill(forks, ARCHIVE, ARCHIVED)
     for step in RESTORING:
-        assert (count_archived(), read_answers(client)) == (9, answers), step
+        assert (count_archived(), read_responses(client)) == (9, responses), step
         kill(forks, RESTORE, step)
-    assert (count_archived(), read_answers(client)) == (9, answers)
+    assert (count_archived(), read_responses(client)) == (9, responses)
     kill(forks, RESTORE, RESTORED)
-    assert (count_archived(), read_everything(), read_answers(client)) == (0, stored, answers)
+    assert (count_archived(), read_everything(), read_responses(client)) == (0, stored, responses)

@@ -17,8 +17,8 @@ from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
 from tests.support.other_database import call_on
 from tests.support.own_postgres import OwnServer, own_folder, own_server, run_script
-from tests.support.processes import environment, wait_for
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.processes import build_environment, wait_for
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CHAPTER = (BASE_DIR / "docs/operations.md").read_text().split("\n## Backup\n")[1].split("\n## ")[0]
@@ -63,9 +63,9 @@ def test_the_commands_of_the_documentation_bring_everything_back(
     source = make_source(vendor="ona")
     for number in range(3):
         on = DAY + timedelta(days=number)
-        listing.records[on] = [row(entry, on=on) for entry in range(20)]
+        listing.records[on] = [build_run(entry, on=on) for entry in range(20)]
         read_day(source, on)
-    stored = environment()["DATABASE_URL"]
+    stored = build_environment()["DATABASE_URL"]
 
     run_script(commands("Dump."), folder, {"SOURCE": stored})
     run_script(commands("Restore**"), folder, {"TARGET": server.url})

@@ -5,7 +5,7 @@ import pytest
 
 from sync.engine.spool import Digest
 from tests.support.processes import portal_process
-from tests.support.scripted_vendor import row
+from tests.support.scripted_vendor import build_run
 from usage.models import EnvironmentUsage, SourceDay
 
 SPARE_KIB = 20 * 1024
@@ -29,14 +29,14 @@ def test_a_large_day_takes_no_more_memory_than_a_small_one() -> None:
     assert big < small + SPARE_KIB, f"{small} KiB for 10,000 records, {big} KiB for 120,000"
 
 
-def test_a_digest_does_not_depend_on_the_order_but_on_every_record() -> None:
-    rows = [row(n) for n in range(100)]
+def test_a_set_digestdoes_not_depend_on_the_order_but_on_every_record() -> None:
+    rows = [build_run(n) for n in range(100)]
 
     def digest(*pages) -> str:
-        made = Digest()
+        set_digest = Digest()
         for page in pages:
-            made.add([msgspec.msgpack.encode(record) for record in page])
-        return made.hexdigest()
+            set_digest.add([msgspec.msgpack.encode(record) for record in page])
+        return set_digest.hexdigest()
 
     assert digest(rows) == digest(rows[::-1]) == digest(rows[50:], rows[:50])
     assert (
@@ -45,7 +45,7 @@ def test_a_digest_does_not_depend_on_the_order_but_on_every_record() -> None:
                 digest(rows),
                 digest(rows[:99]),
                 digest([*rows, rows[0]]),
-                digest([*rows[:99], row(99, minutes=31)]),
+                digest([*rows[:99], build_run(99, minutes=31)]),
                 digest([]),
             }
         )

@@ -19,7 +19,7 @@ from django.db import close_old_connections, connection, connections
 from portal import startup
 from portal.accounts.models import create_token
 from portal.embedded.server import free_port
-from tests.support.api_clients import API, answers, bearer, hold_port
+from tests.support.api_clients import API, create_api_client, hold_port, is_ready
 from tests.support.data_folders import copy_migrated
 from tests.support.factories import EnvironmentUsageFactory
 from tests.support.other_database import call_on
@@ -95,7 +95,7 @@ def programs(outage: Outage) -> Iterator[Programs]:
         assert web.poll() is None
         assert worker.poll() is None
         outage.valkey.ensure_running()
-        wait_for(lambda: answers(port), "the web server to serve")
+        wait_for(lambda: is_ready(port), "the web server to serve")
         yield Programs(port, web, worker)
 
 
@@ -103,7 +103,7 @@ def programs(outage: Outage) -> Iterator[Programs]:
 @pytest.mark.django_db
 def test_a_web_server_and_a_worker_that_start_before_their_servers_wait_for_them(programs: Programs) -> None:
     wait_for(lambda: " ready." in programs.worker.output(), "the worker to be ready")
-    assert answers(programs.port)
+    assert is_ready(programs.port)
 
 
 @pytest.mark.slow
@@ -127,8 +127,8 @@ def test_requests_while_the_database_is_away_are_told_to_come_again_and_are_serv
 ) -> None:
     assert outage.statuses(programs.port) == {200}
     outage.postgres.stop()
-    with ThreadPoolExecutor(1) as other:
-        page = other.submit(outage.status, programs.port, "/admin/login/")
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(outage.status, programs.port, "/admin/login/")
         assert outage.statuses(programs.port) == {503}
         assert page.result() in {302, 503}
     # Longer than one attempt of the pool to connect, whose pauses grow.
@@ -145,23 +145,23 @@ def test_a_database_that_is_stopped_in_its_tracks_hides_from_no_probe_and_keeps_
     outage: Outage, programs: Programs
 ) -> None:
     port = programs.port
-    wait_for(lambda: answers(port), "the web server to be ready")
+    wait_for(lambda: is_ready(port), "the web server to be ready")
     stopped = [outage.postgres.pid() or 0, *list_children(outage.postgres.pid() or 0)]
     time.sleep(1.1)  # no earlier answer holds any more
     try:
         send(stopped, signal.SIGSTOP)
         with ThreadPoolExecutor(101) as probes:
-            ready = [probes.submit(time_answer, outage, port, "/health/ready") for _ in range(100)]
+            ready = [probes.submit(time_response, outage, port, "/health/ready") for _ in range(100)]
             time.sleep(0.3)
-            live = probes.submit(time_answer, outage, port, "/health/live")
-        assert {answer.result()[0] for answer in ready} == {503}
+            live = probes.submit(time_response, outage, port, "/health/live")
+        assert {response.result()[0] for response in ready} == {503}
         # The bound is two seconds; the rest is the hundred threads of this test.
-        assert max(answer.result()[1] for answer in ready) < 4
+        assert max(response.result()[1] for response in ready) < 4
         assert live.result()[0] == 200
         assert live.result()[1] < 1.4
     finally:
         send(stopped, signal.SIGCONT)
-    wait_for(lambda: answers(port), "the web server to be ready again")
+    wait_for(lambda: is_ready(port), "the web server to be ready again")
 
 
 def send(pids: list[int], number: signal.Signals) -> None:
@@ -171,10 +171,10 @@ def send(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def time_answer(outage: Outage, port: int, path: str) -> tuple[int, float]:
-    """Return the status of an answer, and the seconds until it."""
-    begun = time.monotonic()
-    return outage.status(port, path), time.monotonic() - begun
+def time_response(outage: Outage, port: int, path: str) -> tuple[int, float]:
+    """Return the status of a response, and the seconds until it."""
+    started = time.monotonic()
+    return outage.status(port, path), time.monotonic() - started
 
 
 def list_children(parent: int) -> list[int]:
@@ -195,7 +195,7 @@ def test_a_process_whose_database_never_answers_ends_and_says_why(
 @pytest.mark.django_db(transaction=True)
 def test_a_kept_connection_that_the_server_ended_fails_no_request() -> None:
     EnvironmentUsageFactory.create_batch(3)
-    client = bearer()
+    client = create_api_client()
     close_old_connections()
     assert client.get(PAGE).status_code == 200
     end_backend(connection.connection.info.backend_pid)
@@ -205,14 +205,14 @@ def test_a_kept_connection_that_the_server_ended_fails_no_request() -> None:
 
 
 def end_backend(pid: int) -> None:
-    """Have the server end one connection."""
-    other = connections["default"].copy()
+    """Let the server end one connection."""
+    second_connection = connections["default"].copy()
     try:
-        with other.cursor() as cursor:
+        with second_connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
             assert cursor.fetchone() == (True,)
     finally:
-        other.close()
+        second_connection.close()
 
 
 @pytest.mark.django_db

@@ -17,8 +17,8 @@ from portal.accounts.models import Scope, create_token
 from portal.environment import BASE_DIR
 from tests.support.api_clients import API
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory
-from tests.support.filled_portal import Filled, fill
-from tests.support.processes import environment
+from tests.support.filled_portal import VendorSources, fill_portal
+from tests.support.processes import build_environment
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -44,7 +44,7 @@ def dataset() -> Iterator[str]:
 @contextmanager
 def follower(port: int, secret: str, dataset: str, directory: Path) -> Iterator[Callable[[], list[int]]]:
     """Start the loader; what this gives lets it follow once, and returns how many rows of each kind it was given."""
-    database = environment()["DATABASE_URL"]
+    database = build_environment()["DATABASE_URL"]
     command = [str(PYTHON), "-m", "tests.support.dlt_follower", f"http://127.0.0.1:{port}{API}/"]
     command += [database, dataset, str(directory)]
     quiet = {"PORTAL_TOKEN": secret, "RUNTIME__DLTHUB_TELEMETRY": "false", "HOME": str(directory)}
@@ -74,8 +74,8 @@ def follower(port: int, secret: str, dataset: str, directory: Path) -> Iterator[
         assert loader.wait() == 0
 
 
-def held(table: str, sums: tuple[str, ...]) -> list[Any]:
-    """Return the rows a table holds: one per id with its revision and whether it is withdrawn; then the sums."""
+def read_rows(table: str, sums: tuple[str, ...]) -> list[Any]:
+    """Return the rows of a table, each with its id, revision and withdrawal; then the count and the sums."""
     added = ", ".join(f"sum({column}::numeric) FILTER (WHERE withdrawn_at IS NULL)" for column in sums)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT id, revision, changed_at, withdrawn_at FROM {table} ORDER BY id")
@@ -86,15 +86,15 @@ def held(table: str, sums: tuple[str, ...]) -> list[Any]:
 
 def assert_same_as_the_portal() -> None:
     for kind, (table, sums) in TABLES.items():
-        assert held(f"{DATASET}.{table}", sums) == held(kind._meta.db_table, sums)
+        assert read_rows(f"{DATASET}.{table}", sums) == read_rows(kind._meta.db_table, sums)
 
 
-def change(filled: Filled) -> None:
+def change(sources: VendorSources) -> None:
     """Have records of every kind inserted, changed, withdrawn and returned."""
     now = timezone.now()
-    EnvironmentUsageFactory(source=filled.environments)
-    ResourceUsageFactory(source=filled.resources)
-    RecipeUsageFactory(source=filled.recipes)
+    EnvironmentUsageFactory(source=sources.environments)
+    ResourceUsageFactory(source=sources.resources)
+    RecipeUsageFactory(source=sources.recipes)
     several: dict[type[UsageRecord], dict[str, Any]] = {
         EnvironmentUsage: {"stopped_at": F("stopped_at") + timedelta(seconds=1)},
         ResourceUsage: {"consumed_quantity": F("consumed_quantity") * 2},
@@ -112,13 +112,13 @@ def change(filled: Filled) -> None:
 def test_dlt_follows_every_change_and_ends_with_the_rows_and_sums_of_the_portal(
     tmp_path: Path, dataset: str, web_server: Callable[..., int]
 ) -> None:
-    filled = fill()
+    sources = fill_portal()
     _, secret = create_token("warehouse", [Scope.USAGE_READ])
     with follower(web_server(), secret, dataset, tmp_path) as follow:
         assert follow() == [120, 90, 72]
         assert_same_as_the_portal()
 
-        change(filled)
+        change(sources)
         _, resources, _ = follow()
         assert_same_as_the_portal()
         assert resources < 60  # what had not changed was not sent again

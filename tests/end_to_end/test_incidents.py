@@ -32,7 +32,7 @@ from sync.heartbeats import KEPT_MILLISECONDS, Heartbeat, build_key
 from sync.models import Trigger
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
-from tests.support.api_clients import served
+from tests.support.api_clients import serve_portal
 from tests.support.processes import wait_for
 from tests.support.smtp_server import MailServer, serve_mail
 from usage.models import DayState, Source, SourceDay
@@ -55,7 +55,7 @@ def source(request: pytest.FixtureRequest, upstream: SandboxServer, settings: Se
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
     settings.PORTAL_HTTP_ATTEMPTS = 1
     first = datetime.now(UTC).date() - timedelta(days=DAYS - 1)
-    made = Source.objects.create(
+    source = Source.objects.create(
         slug=f"{vendor}-main",
         vendor=vendor,
         base_url=f"{upstream.url}/{vendor}",
@@ -63,8 +63,8 @@ def source(request: pytest.FixtureRequest, upstream: SandboxServer, settings: Se
         backfill_from=first,
         time_zone=upstream.world.zone if vendor == "workato" else "UTC",
     )
-    read_days(made)
-    yield made
+    read_days(source)
+    yield source
     upstream.faults.clear()
     upstream.world.edits.clear()
 
@@ -210,9 +210,9 @@ def test_a_fault_of_the_vendor_reaches_the_mailbox_and_the_webhook_and_so_does_i
         Incident.objects.values_list("condition", "message"),
     )
     assert condition in Incident.objects.filter(OPEN).values_list("condition", flat=True)
-    told = [json.loads(request.get_data())["incident"]["condition"] for request, _ in sink.log]
-    assert condition in told
-    assert len(mail_server.mails) == len(told) == Incident.objects.count()
+    conditions = [json.loads(request.get_data())["incident"]["condition"] for request, _ in sink.log]
+    assert condition in conditions
+    assert len(mail_server.mails) == len(conditions) == Incident.objects.count()
 
     upstream.faults.clear()
     upstream.world.edits.clear()
@@ -282,7 +282,7 @@ def test_the_web_server_tells_of_a_dead_worker_and_beat_and_of_their_return(
     def list_subjects() -> list[str]:
         return sorted(mail["Subject"].removeprefix("Usage portal: ") for mail in mail_server.mails)
 
-    with served(**settings):
+    with serve_portal(**settings):
         silent = ["Schedule silent: Schedule (Celery beat)", "Worker silent: Worker"]
         wait_for(lambda: list_subjects() == silent, "the web server to tell of both")
         for heartbeat in Heartbeat:

@@ -51,9 +51,9 @@ def source(upstream: SandboxServer) -> Source:
     )  # fmt: skip
 
 
-def listed(upstream: SandboxServer, on: date) -> set[str]:
-    """Return what the vendor lists of a day, asked without the portal."""
-    day, token, found = Day.of(on, "UTC"), "", []
+def list_vendor_ids(upstream: SandboxServer, on: date) -> set[str]:
+    """Return the ids that the vendor lists for a day, read without the portal."""
+    day, token, ids = Day.of(on, "UTC"), "", []
     upstream.settings.latency_ms = 0
     while True:
         body = {
@@ -61,31 +61,31 @@ def listed(upstream: SandboxServer, on: date) -> set[str]:
             "pagination": {"pageSize": 100, "token": token},
         }
         authorization = {"Authorization": f"Bearer {upstream.world.credential}"}
-        answer = (
+        response = (
             httpx2.post(f"{upstream.url}/ona/api{LIST}", json=body, headers=authorization).raise_for_status().json()
         )
-        found += [record["id"] for record in answer["records"]]
-        token = answer["pagination"].get("nextToken", "")
+        ids += [record["id"] for record in response["records"]]
+        token = response["pagination"].get("nextToken", "")
         if not token:
-            assert len(found) == len(set(found))
-            return set(found)
+            assert len(ids) == len(set(ids))
+            return set(ids)
 
 
 def assert_exact(upstream: SandboxServer, source: Source, days: list[date]) -> None:
-    """The portal holds exactly the vendor's records of `days`, each once, and says so of every day."""
+    """Assert that the portal stores exactly the vendor's records of `days`, each once, and counts them."""
     for on in days:
-        held = list(EnvironmentUsage.objects.filter(source=source, day=on).values_list("record_id", flat=True))
-        assert len(held) == len(set(held))
-        assert set(held) == listed(upstream, on)
+        ids = list(EnvironmentUsage.objects.filter(source=source, day=on).values_list("record_id", flat=True))
+        assert len(ids) == len(set(ids))
+        assert set(ids) == list_vendor_ids(upstream, on)
         day = SourceDay.objects.get(source=source, day=on)
-        assert (day.state, day.complete, day.records) == (DayState.LOADED, True, len(held))
+        assert (day.state, day.complete, day.records) == (DayState.LOADED, True, len(ids))
         assert count_differences(EnvironmentUsage, day) == {}
     assert not EnvironmentUsage.objects.exclude(revision=1).exists()
     assert is_rolled_up([source.pk])
 
 
-def asked(source: Source) -> tuple[date, SyncRun]:
-    """Make yesterday due."""
+def request_yesterday(source: Source) -> tuple[date, SyncRun]:
+    """Request a sync of yesterday."""
     on = source.backfill_from
     return on, request_sync(source, on, on + timedelta(days=1), Trigger.COMMAND)
 
@@ -123,7 +123,7 @@ def loading(on: date) -> bool:
 def test_a_worker_killed_while_it_reads_leaves_a_day_that_another_reads_whole(
     upstream: SandboxServer, source: Source, worker: Worker
 ) -> None:
-    on, run = asked(source)
+    on, run = request_yesterday(source)
     upstream.settings.latency_ms = SLOW_MS
     with worker() as process:
         wait_for(lambda: len(upstream.stats.requests) >= 2 and loading(on), "the reading to begin")
@@ -143,7 +143,7 @@ def test_a_worker_killed_while_it_reads_leaves_a_day_that_another_reads_whole(
 def test_a_worker_killed_in_the_middle_of_a_merge_changes_nothing(
     upstream: SandboxServer, source: Source, worker: Worker
 ) -> None:
-    on, run = asked(source)
+    on, run = request_yesterday(source)
     with worker() as process:
         with lock_against_inserts():
             wait_for(merging, "the merge to begin")
@@ -163,7 +163,7 @@ def test_a_worker_killed_in_the_middle_of_a_merge_changes_nothing(
 def test_a_worker_killed_right_after_a_merge_has_finished_its_day(
     upstream: SandboxServer, source: Source, worker: Worker
 ) -> None:
-    on, run = asked(source)
+    on, run = request_yesterday(source)
     with worker() as process:
         wait_for(
             lambda: SourceDay.objects.filter(day=on, state=DayState.LOADED).exists(),
@@ -180,7 +180,7 @@ def test_a_worker_killed_right_after_a_merge_has_finished_its_day(
 def test_a_worker_paused_past_its_lease_changes_nothing_when_it_wakes(
     upstream: SandboxServer, source: Source, worker: Worker
 ) -> None:
-    on, _ = asked(source)
+    on, _ = request_yesterday(source)
     upstream.settings.latency_ms = SLOW_MS
     with worker() as process:
         wait_for(lambda: len(upstream.stats.requests) >= 2 and loading(on), "the reading to begin")
@@ -206,10 +206,10 @@ def test_workers_killed_at_random_instants_lose_and_repeat_nothing(
     moments = random.Random(7)
     upstream.settings.latency_ms = 60
     for _ in range(4):
-        done = SourceDay.objects.filter(state=DayState.LOADED).count()
+        result = SourceDay.objects.filter(state=DayState.LOADED).count()
         with worker() as process:
             wait_for(
-                partial(progressed, done),
+                partial(progressed, result),
                 "work to begin",
             )
             time.sleep(moments.uniform(0, 0.6))
@@ -221,9 +221,9 @@ def test_workers_killed_at_random_instants_lose_and_repeat_nothing(
     assert_exact(upstream, source, days)
 
 
-def progressed(done: int) -> bool:
+def progressed(result: int) -> bool:
     loading = SourceDay.objects.filter(state=DayState.LOADING)
-    return loading.exists() or SourceDay.objects.filter(state=DayState.LOADED).count() > done
+    return loading.exists() or SourceDay.objects.filter(state=DayState.LOADED).count() > result
 
 
 def lock_against_inserts():
@@ -234,8 +234,10 @@ def lock_against_inserts():
 
     @contextmanager
     def lock():
-        with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
-            other.execute("LOCK TABLE usage_environmentusage IN SHARE MODE")
+        with psycopg.connect(
+            **connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}
+        ) as second_connection:
+            second_connection.execute("LOCK TABLE usage_environmentusage IN SHARE MODE")
             yield
 
     return lock()

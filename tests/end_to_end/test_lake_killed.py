@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.factories import EnvironmentUsageFactory, SourceDayFactory, SourceFactory
 from tests.support.forks import CommandForks, command_forks
-from tests.support.lake import assert_equal, export_rows, lake_folder, read_usage  # noqa: F401
+from tests.support.lake import assert_lake_matches, export_rows, lake_folder, read_usage  # noqa: F401
 from tests.support.processes import wait_for
 from usage.lake.catalog import open_lake
 from usage.lake.publish import publish
@@ -46,4 +46,4 @@ def test_a_killed_publisher_leaves_a_readable_lake_and_the_next_catches_up(lake_
             with open_lake() as lake:
                 assert read_usage(lake, EnvironmentUsage) in ([], export_rows(EnvironmentUsage))
     publish()
-    assert_equal()
+    assert_lake_matches()

@@ -11,10 +11,10 @@ import pytest
 from django.db import connection
 
 from sync.vendors import readers
-from tests.support.mirrored_portal import FIRST, key, read_all
-from tests.support.mirrored_portal import still as still
+from tests.support.mirrored_portal import FIRST, create_mirror_key, read_all
+from tests.support.mirrored_portal import frozen_sandbox as frozen_sandbox
 from tests.support.processes import WAIT_SECONDS, portal_process
-from tests.support.servers import TEMPLATE_VARIABLE, database_name
+from tests.support.servers import TEMPLATE_VARIABLE, get_database_name
 
 pytestmark = pytest.mark.django_db(transaction=True)
 END = FIRST + timedelta(days=3)
@@ -35,9 +35,9 @@ call_command("sync", "--from", first, "--to", end)
 
 
 @pytest.fixture
-def second() -> Iterator[str]:
+def second_database_url() -> Iterator[str]:
     """The address of a database without rows for the second portal."""
-    name = f"{database_name()}_second"
+    name = f"{get_database_name()}_second"
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as admin:
         # A copy of the migrated one, where the run has it: `migrate` finds nothing left to do.
         template = os.environ.get(TEMPLATE_VARIABLE, "template1")
@@ -51,8 +51,8 @@ def address(database: str) -> str:
     return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{database}"))
 
 
-def held(url: str, vendor: str) -> tuple[list[Any], list[Any]]:
-    """Return all that a database holds of a vendor: its records, and what it says of each day with its sums."""
+def read_records_and_days(url: str, vendor: str) -> tuple[list[Any], list[Any]]:
+    """Return the records of a vendor in a database, and its days with their states and sums."""
     kind = readers()[vendor].kind
     columns = ", ".join(name for name in kind.row._fields if name != "id")  # type: ignore[attr-defined]
     records = (
@@ -66,23 +66,23 @@ def held(url: str, vendor: str) -> tuple[list[Any], list[Any]]:
         return line.execute(records).fetchall(), line.execute(days + of_vendor, [vendor]).fetchall()
 
 
-def test_a_portal_can_feed_a_portal(still: Any, live_server: Any, second: str) -> None:
-    sources = [read_all(still, vendor, end=END) for vendor in readers()]
+def test_a_portal_can_feed_a_portal(frozen_sandbox: Any, live_server: Any, second_database_url: str) -> None:
+    sources = [read_all(frozen_sandbox, vendor, end=END) for vendor in readers()]
     settings = {
-        "DATABASE_URL": second,
+        "DATABASE_URL": second_database_url,
         "DJANGO_SETTINGS_MODULE": "portal.settings",
         "PORTAL_ALLOWED_VENDOR_HOSTS": urlsplit(live_server.url).netloc,
-        "PORTAL_VENDOR_MIRROR": key(*sources),
+        "PORTAL_VENDOR_MIRROR": create_mirror_key(*sources),
     }
-    told = [
-        f"{one.vendor} {live_server.url}/mirror/{one.slug}{BASES.get(one.vendor, '')} {one.time_zone}"
-        for one in sources
+    arguments = [
+        f"{source.vendor} {live_server.url}/mirror/{source.slug}{BASES.get(source.vendor, '')} {source.time_zone}"
+        for source in sources
     ]
-    with portal_process(["-c", PROGRAM, str(FIRST), str(END), *told], **settings) as portal:
-        ended = portal.wait(WAIT_SECONDS)
-        assert ended == 0
+    with portal_process(["-c", PROGRAM, str(FIRST), str(END), *arguments], **settings) as portal:
+        status = portal.wait(WAIT_SECONDS)
+        assert status == 0
     for vendor in readers():
-        records, days = held(address(connection.settings_dict["NAME"]), vendor)
+        records, days = read_records_and_days(address(connection.settings_dict["NAME"]), vendor)
         assert len(records) > 100
         assert len(days) == (END - FIRST).days
-        assert held(second, vendor) == (records, days)
+        assert read_records_and_days(second_database_url, vendor) == (records, days)

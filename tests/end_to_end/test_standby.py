@@ -20,15 +20,15 @@ from django.test import override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from portal.accounts.models import Scope, create_token
-from tests.support import archived
-from tests.support.api_clients import API, bearer, served
+from tests.support import archivable_days
+from tests.support.api_clients import API, create_api_client, serve_portal
 from tests.support.database import create_months
 from tests.support.exports import download
-from tests.support.filled_portal import fill
+from tests.support.filled_portal import fill_portal
 from tests.support.other_database import call_on
 from tests.support.own_postgres import OwnServer, own_folder, own_server, run_program
 from tests.support.processes import wait_for
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.lake.archive import archive_month
 from usage.models import KINDS
 from usage.watermark import HOLD, KEY, SINCE
@@ -46,7 +46,7 @@ NOT_PAGES = {"logout", "login", "autocomplete", "explore_save", "password_change
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     database: str
     body: bytes
@@ -63,46 +63,46 @@ class Answer:
 
 @dataclass
 class Portal:
-    """A web server on a primary and its standby; tokens that may read, and one that may have days read.
+    """A web server on a primary and its standby; a token that reads, and another one that may start syncs.
 
-    `exports`: by address, exports over days that were archived since.
+    `exports`: exports by address, over days that were archived later.
     """
 
     primary: OwnServer
     standby: OwnServer
     port: int
     token: str
-    other: str
+    sync_token: str
     session: str
     exports: dict[str, bytes]
 
-    def ask(self, path: str, token: str = "", method: str = "GET", body: Any = None) -> Answer:
-        """Return the answer to a program, to a person where no token is given."""
+    def request(self, path: str, token: str = "", method: str = "GET", body: Any = None) -> Response:
+        """Return the response to a program, or to a person where no token is given."""
         headers = {"Authorization": f"Bearer {token}"} if token else {"Cookie": f"sessionid={self.session}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers.get("Portal-Database", ""), answer.read())
+            response = connection.getresponse()
+            return Response(response.status, response.headers.get("Portal-Database", ""), response.read())
 
-    def get(self, path: str) -> Answer:
-        return self.ask(f"{API}/{path}", self.token)
+    def get(self, path: str) -> Response:
+        return self.request(f"{API}/{path}", self.token)
 
-    def ask_standby(self, path: str, token: str = "") -> Answer:
-        """Return an answer of the standby: after Redis, or the standby, answered too late, it is not asked for 5 s."""
-        answers: list[Answer] = []
+    def request_standby(self, path: str, token: str = "") -> Response:
+        """Return a response of the standby: after Redis, or the standby, timed out, it is not used for 5 s."""
+        responses: list[Response] = []
 
         def is_of_standby() -> bool:
-            answers.append(self.ask(path, token))
-            return answers[-1].is_of_standby
+            responses.append(self.request(path, token))
+            return responses[-1].is_of_standby
 
         wait_for(is_of_standby, f"the standby to answer {path}", every=0.2)
-        return answers[-1]
+        return responses[-1]
 
     def wait_for_standby(self, page: str = f"{API}/sources/") -> None:
-        """Wait until the standby answers with a page."""
-        wait_for(lambda: self.ask(page).is_of_standby, f"the standby to answer with {page}", every=0.2)
+        """Wait until the standby serves a page."""
+        wait_for(lambda: self.request(page).is_of_standby, f"the standby to answer with {page}", every=0.2)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -124,23 +124,23 @@ def copy_standby(primary: OwnServer, folder: Path) -> OwnServer:
     return standby
 
 
-def fill_portal(lake: str) -> tuple[str, str, str, dict[str, bytes]]:
+def fill_primary(lake: str) -> tuple[str, str, str, dict[str, bytes]]:
     """Fill the database; returns a session, two tokens, and exports over days that are in the lake alone by now."""
     create_months()
-    fill()
+    fill_portal()
     exports = archive(lake)
-    session = client_of("admin").cookies["sessionid"].value
+    session = sign_in_as("admin").cookies["sessionid"].value
     return session, create_token("test", Scope.values)[1], create_token("other", Scope.values)[1], exports
 
 
 def archive(url: str) -> dict[str, bytes]:
     """Store two months and have the first in a lake alone; returns, by address, what exports were before."""
     for number, kind in enumerate(KINDS.values()):
-        archived.fill(archived.make_source(kind, f"archived-{number}"))
-    client, span = bearer(), {"from": "2025-06-29", "to": "2025-07-03", "format": "csv"}
+        archivable_days.store_days(archivable_days.make_source(kind, f"archived-{number}"))
+    client, span = create_api_client(), {"from": "2025-06-29", "to": "2025-07-03", "format": "csv"}
     exports = {f"{API}/{kind}/?{urlencode(span)}": download(client, kind, **span) for kind in KINDS}
     with override_settings(PORTAL_LAKE_URL=url):
-        archive_month(archived.MONTH)
+        archive_month(archivable_days.MONTH)
     return exports
 
 
@@ -148,32 +148,36 @@ def archive(url: str) -> dict[str, bytes]:
 def portal(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Portal]:
     with django_db_blocker.unblock(), own_folder() as folder, own_server(folder, is_migrated=True) as primary:
         lake = f"file://{folder}/lake"
-        session, token, other, exports = call_on(primary.url, partial(fill_portal, lake))
+        session, token, sync_token, exports = call_on(primary.url, partial(fill_primary, lake))
         standby = copy_standby(primary, folder / "standby")
         try:
             standby.start()
             urls = {"DATABASE_URL": primary.url, "DATABASE_REPLICA_URL": standby.url, "PORTAL_LAKE_URL": lake}
-            with served(PORTAL_REPLICA_LAG_SECONDS=str(LAG_SECONDS), PORTAL_LOG_LEVEL="WARNING", **urls) as port:
-                yield Portal(primary, standby, port, token, other, session, exports)
+            with serve_portal(PORTAL_REPLICA_LAG_SECONDS=str(LAG_SECONDS), PORTAL_LOG_LEVEL="WARNING", **urls) as port:
+                yield Portal(primary, standby, port, token, sync_token, session, exports)
         finally:
             standby.stop("immediate")
 
 
 def list_addresses(resolver: Any, start: str = "/") -> Iterator[tuple[str, str]]:
     """Yield address and name of everything without a parameter."""
-    for one in resolver.url_patterns:
-        address = start + str(one.pattern).removeprefix("^").removesuffix("$")
-        if isinstance(one, URLResolver):
-            yield from list_addresses(one, address)
-        elif isinstance(one, URLPattern) and "<" not in address and "(" not in address:
-            yield address, one.name or ""
+    for pattern in resolver.url_patterns:
+        address = start + str(pattern.pattern).removeprefix("^").removesuffix("$")
+        if isinstance(pattern, URLResolver):
+            yield from list_addresses(pattern, address)
+        elif isinstance(pattern, URLPattern) and "<" not in address and "(" not in address:
+            yield address, pattern.name or ""
 
 
 def list_pages() -> list[str]:
     """Return the addresses of lists, summaries, exports and staff pages."""
-    found = [(address, name) for address, name in list_addresses(get_resolver()) if name and name not in NOT_PAGES]
-    pages = [address for address, name in found if address.startswith("/admin/") and not name.endswith("_add")]
-    apis = [address for address, _ in found if address.startswith(API) and "/docs/" not in address]
+    named_addresses = [
+        (address, name) for address, name in list_addresses(get_resolver()) if name and name not in NOT_PAGES
+    ]
+    pages = [
+        address for address, name in named_addresses if address.startswith("/admin/") and not name.endswith("_add")
+    ]
+    apis = [address for address, _ in named_addresses if address.startswith(API) and "/docs/" not in address]
     kinds = [address for address in apis if address.endswith("-usage/")]
     files = [f"{address}?format={name}" for address in kinds for name in ("csv", "xlsx")]
     details = [f"{API}/sources/ona-main/", f"{API}/sources/ona-main/days/", "/admin/coverage/ona-main/"]
@@ -182,25 +186,25 @@ def list_pages() -> list[str]:
 
 def test_lists_summaries_exports_and_pages_come_from_the_standby_and_are_those_of_the_primary(portal: Portal) -> None:
     portal.wait_for_standby()
-    answers = {page: portal.ask(page) for page in list_pages()}
-    assert len(answers) > 60
-    refused = {page: answer.status for page, answer in answers.items() if answer.status >= 400}
+    responses = {page: portal.request(page) for page in list_pages()}
+    assert len(responses) > 60
+    failed_statuses = {page: response.status for page, response in responses.items() if response.status >= 400}
     # What lacks a parameter that it needs.
-    assert set(refused.values()) <= {400, 404, 405}, refused
-    assert len(refused) < 12, refused
+    assert set(failed_statuses.values()) <= {400, 404, 405}, failed_statuses
+    assert len(failed_statuses) < 12, failed_statuses
     # A busy machine may let the standby, or Redis, answer too late once.
-    for page, answer in answers.items():
-        if not answer.is_of_standby:
+    for page, response in responses.items():
+        if not response.is_of_standby:
             portal.wait_for_standby(page)
-    rows = {page: answer.body for page, answer in answers.items() if page.startswith(API) and "xlsx" not in page}
+    rows = {page: response.body for page, response in responses.items() if page.startswith(API) and "xlsx" not in page}
 
     portal.standby.stop("immediate")
     try:
         wait_for(lambda: portal.get("sources/").database == AWAY, "the standby to be away", every=0.2)
-        again = {page: portal.ask(page) for page in rows}
+        again = {page: portal.request(page) for page in rows}
         assert {page for page in rows if MOMENT.sub(b"", again[page].body) != MOMENT.sub(b"", rows[page])} == set()
         # Redis of a busy machine may answer too late to tell.
-        assert {answer.database for answer in again.values()} - {"primary; standby=unknown"} == {AWAY}
+        assert {response.database for response in again.values()} - {"primary; standby=unknown"} == {AWAY}
     finally:
         portal.standby.start()
     portal.wait_for_standby()
@@ -208,15 +212,17 @@ def test_lists_summaries_exports_and_pages_come_from_the_standby_and_are_those_o
 
 def test_exports_of_archived_days_come_from_the_standby_as_they_were(portal: Portal) -> None:
     for address, expected in portal.exports.items():
-        assert portal.ask_standby(address, portal.token).body == expected
+        assert portal.request_standby(address, portal.token).body == expected
 
 
 def test_an_answer_of_the_standby_says_so_wherever_people_and_programs_look(portal: Portal) -> None:
     for name in ("summary", "export-manifest"):
-        answer = portal.ask_standby(f"{API}/environment-usage/{name}/?from=2026-10-01&to=2026-10-08", portal.token)
-        assert answer.database == f"{FROM_STANDBY}{answer.json['meta']['replica_lag_seconds']}"
-    assert re.search(rb"As of 20..-..-.. ..:..:.., [\d.]+ s behind\.", portal.ask_standby("/admin/").body)
-    metrics = portal.ask_standby("/metrics", portal.token).body
+        response = portal.request_standby(
+            f"{API}/environment-usage/{name}/?from=2026-10-01&to=2026-10-08", portal.token
+        )
+        assert response.database == f"{FROM_STANDBY}{response.json['meta']['replica_lag_seconds']}"
+    assert re.search(rb"As of 20..-..-.. ..:..:.., [\d.]+ s behind\.", portal.request_standby("/admin/").body)
+    metrics = portal.request_standby("/metrics", portal.token).body
     assert b"portal_standby_up 1.0" in metrics
     assert b"portal_standby_lag_seconds " in metrics
 
@@ -240,7 +246,7 @@ class Follower:
         self.seen: set[str] = set()
         self.databases: set[str] = set()
 
-    def ask(self) -> set[str]:
+    def poll(self) -> set[str]:
         """Ask for what has changed; returns all that was seen so far."""
         page = self.portal.get(f"environment-usage/?ordering=changed_at&updated_since={self.since}")
         self.since = page.json["settled_until"]
@@ -252,13 +258,16 @@ class Follower:
 def test_who_follows_changes_on_the_standby_misses_none(portal: Portal) -> None:
     portal.wait_for_standby()
     follower = Follower(portal)
-    with psycopg.connect(portal.primary.url) as merge, psycopg.connect(portal.primary.url, autocommit=True) as other:
+    with (
+        psycopg.connect(portal.primary.url) as merge,
+        psycopg.connect(portal.primary.url, autocommit=True) as second_connection,
+    ):
         merge.execute(HOLD, [KEY, SINCE])
         insert_run(merge, "late")
-        insert_run(other, "early")
+        insert_run(second_connection, "early")
         stamp = datetime.now(UTC)
         for _ in range(20):
-            follower.ask()
+            follower.poll()
             time.sleep(0.1)
         # The merge is open: neither what it stored nor what came after is settled.
         assert follower.seen == set()
@@ -266,9 +275,9 @@ def test_who_follows_changes_on_the_standby_misses_none(portal: Portal) -> None:
         with portal.paused():
             merge.commit()
             for _ in range(10):
-                follower.ask()
+                follower.poll()
                 time.sleep(0.1)
-        wait_for(lambda: len(follower.ask()) >= 2, "both records", every=0.1)
+        wait_for(lambda: len(follower.poll()) >= 2, "both records", every=0.1)
     assert follower.seen == {"early", "late"}
     assert "standby" in follower.databases
 
@@ -280,12 +289,12 @@ def test_what_a_page_of_the_primary_promised_is_not_missing_on_the_next_from_the
         for number in range(3):
             insert_run(own, f"paged-{number}")
         # Who has changed something reads from the primary, whose watermark the standby has not replayed.
-        portal.ask(f"{API}/sources/ona-main/sync-names/", portal.token, "POST", {})
+        portal.request(f"{API}/sources/ona-main/sync-names/", portal.token, "POST", {})
         address = f"environment-usage/?ordering=changed_at&page_size=2&updated_since={start}"
         wait_for(lambda: len(portal.get(address).json["results"]) == 2, "the records to be settled", every=0.1)
         first = portal.get(address)
         assert first.database == "primary; standby=unreplayed"
-        second = portal.ask(first.json["next"].partition(str(portal.port))[2], portal.other)
+        second = portal.request(first.json["next"].partition(str(portal.port))[2], portal.sync_token)
         assert not second.is_of_standby
         assert [entry["record_id"] for entry in second.json["results"]] == ["paged-2"]
 
@@ -294,13 +303,15 @@ def test_who_has_changed_something_reads_it_and_others_read_from_the_standby(por
     portal.wait_for_standby()
     with portal.paused():
         days = {"from": "2026-10-21", "to": "2026-10-22"}
-        made = portal.ask(f"{API}/sources/gcore-main/sync/", portal.other, "POST", days)
-        assert made.status == 202, made.body
-        run = json.loads(made.body)["id"]
-        own = portal.ask(f"{API}/sync-runs/{run}/", portal.other)
-        assert (own.status, own.database) == (200, "primary; standby=unreplayed")
-        assert portal.ask(f"{API}/sync-runs/{run}/", portal.token).status == 404
-    wait_for(lambda: portal.ask(f"{API}/sync-runs/{run}/", portal.other).is_of_standby, "the standby to replay it")
+        response = portal.request(f"{API}/sources/gcore-main/sync/", portal.sync_token, "POST", days)
+        assert response.status == 202, response.body
+        run = json.loads(response.body)["id"]
+        run_response = portal.request(f"{API}/sync-runs/{run}/", portal.sync_token)
+        assert (run_response.status, run_response.database) == (200, "primary; standby=unreplayed")
+        assert portal.request(f"{API}/sync-runs/{run}/", portal.token).status == 404
+    wait_for(
+        lambda: portal.request(f"{API}/sync-runs/{run}/", portal.sync_token).is_of_standby, "the standby to replay it"
+    )
 
 
 def test_a_standby_that_is_too_far_behind_is_left_for_the_primary_until_it_has_caught_up(portal: Portal) -> None:
@@ -314,11 +325,11 @@ def test_a_standby_that_is_too_far_behind_is_left_for_the_primary_until_it_has_c
     portal.wait_for_standby()
 
 
-def add_lag(lags: list[float], answer: Answer) -> str:
-    """Note the lag that an answer of the standby states; returns who answered."""
-    if answer.is_of_standby:
-        lags.append(float(answer.database.removeprefix(FROM_STANDBY)))
-    return answer.database
+def add_lag(lags: list[float], response: Response) -> str:
+    """Add the lag that a response of the standby states to `lags`; returns the database that served it."""
+    if response.is_of_standby:
+        lags.append(float(response.database.removeprefix(FROM_STANDBY)))
+    return response.database
 
 
 def test_a_standby_that_was_promoted_is_no_longer_used(portal: Portal) -> None:

@@ -16,7 +16,7 @@ from sync import tasks
 from sync.models import SyncRun
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.processes import portal_process, wait_for
 from usage.days import get_today
 from usage.models import KINDS, DayState, Source, SourceDay
@@ -105,11 +105,11 @@ def request_days(source: Source) -> str:
     """Request days of a source through the API, as behind a proxy; returns the id of the run."""
     days = {"from": f"{get_today(source.zone) - timedelta(days=2)}", "to": f"{get_today(source.zone)}"}
     headers = {"X-Request-Id": REQUEST_ID}
-    answer = bearer(Scope.SYNC_RUN).post(
+    response = create_api_client(Scope.SYNC_RUN).post(
         f"{API}/sources/{source.slug}/sync/", days, "application/json", headers=headers
     )
-    assert (answer.status_code, answer["X-Request-Id"]) == (202, REQUEST_ID)
-    return str(answer.json()["id"])
+    assert (response.status_code, response["X-Request-Id"]) == (202, REQUEST_ID)
+    return str(response.json()["id"])
 
 
 def check_lines(lines: list[dict[str, Any]], run_id: str) -> None:
@@ -146,18 +146,18 @@ def test_a_process_of_the_pool_that_is_killed_while_the_worker_starts_is_replace
 def test_a_source_that_hangs_does_not_hold_up_the_others(
     upstream: SandboxServer, sources: list[Source], redis_client: object
 ) -> None:
-    hanging, *others = sources
+    hanging, *working_sources = sources
     upstream.faults.set(f"{hanging.vendor}.hang", 1.0)
     upstream.settings.hang_seconds = 300
     with portal_process(WORKER, PORTAL_HTTP_TIMEOUT_SECONDS="120", PORTAL_LOG_LEVEL="WARNING") as worker:
 
-        def the_others_are_read() -> bool:
+        def are_others_synced() -> bool:
             tasks.tick.delay()
-            return not SourceDay.objects.filter(source__in=others, loaded_at=None).exists()
+            return not SourceDay.objects.filter(source__in=working_sources, loaded_at=None).exists()
 
         tasks.tick.delay()
         wait_for(lambda: upstream.stats.now[hanging.vendor], "the hanging source to be asked")
-        wait_for(the_others_are_read, "the other sources to be read meanwhile", every=0.2)
+        wait_for(are_others_synced, "the other sources to be read meanwhile", every=0.2)
 
         assert upstream.stats.now[hanging.vendor]
         assert "day read" not in worker.output()

@@ -1,7 +1,7 @@
 """The page of the API in a real browser, under the strict CSP."""
 
 from tests.support.api_clients import API
-from tests.support.browser import AsPerson, as_person, running  # noqa: F401
+from tests.support.browser import AsPerson, as_person, browser  # noqa: F401
 
 
 def test_a_signed_in_person_reads_and_tries_the_api_without_a_console_or_csp_error(as_person: AsPerson) -> None:  # noqa: F811

@@ -13,17 +13,17 @@ from playwright.sync_api import Browser, Page, expect
 from sync.models import SyncRun
 from tests.support.browser import (  # noqa: F401
     AsPerson,
-    accessible,
     as_person,
-    look,
+    browser,
+    check_accessible,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
+    set_screen,
     sign_in,
 )
-from tests.support.filled_portal import Filled, fill_once
+from tests.support.filled_portal import VendorSources, fill_portal_once
 from tests.support.processes import wait_for
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.models import Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,8 +32,8 @@ GCORE = f"{COVERAGE}?source=gcore-main"
 
 
 @pytest.fixture
-def filled(running: Browser, transactional_db: None) -> Filled:
-    return fill_once()
+def sources(browser: Browser, transactional_db: None) -> VendorSources:
+    return fill_portal_once()
 
 
 def focused(page: Page) -> str:
@@ -41,7 +41,7 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"))
 
 
-def test_a_person_follows_a_gap_to_its_reason_and_has_it_read(filled: Filled, as_person: AsPerson) -> None:
+def test_a_person_follows_a_gap_to_its_reason_and_has_it_read(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("operator")
     page.goto(COVERAGE)
 
@@ -51,10 +51,10 @@ def test_a_person_follows_a_gap_to_its_reason_and_has_it_read(filled: Filled, as
     page.get_by_role("button", name="Sync again").click()
 
     expect(page.locator(".messagelist")).to_contain_text("1 day of gcore-main will be synced")
-    assert SourceDay.objects.get(source=filled.resources, day="2026-11-14").state == "due"
+    assert SourceDay.objects.get(source=sources.resources, day="2026-11-14").state == "due"
 
 
-def test_a_day_of_the_picture_is_named_and_opened(filled: Filled, as_person: AsPerson) -> None:
+def test_a_day_of_the_picture_is_named_and_opened(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("viewer")
     page.goto(COVERAGE)
     year = page.get_by_role("link", name=re.compile("^gcore-main, 2026"))
@@ -73,7 +73,7 @@ def test_a_day_of_the_picture_is_named_and_opened(filled: Filled, as_person: AsP
     expect(page.locator("#panel h2").first).to_have_text("Saturday, 14 November 2026")
 
 
-def test_the_mouse_names_the_day_that_it_presses(filled: Filled, as_person: AsPerson) -> None:
+def test_the_mouse_names_the_day_that_it_presses(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("viewer")
     page.goto(COVERAGE)
     box = page.locator(".year").filter(has_text="2026").nth(0).locator("path.k-failed").bounding_box()
@@ -87,7 +87,7 @@ def test_the_mouse_names_the_day_that_it_presses(filled: Filled, as_person: AsPe
     page.wait_for_url("**source=gcore-main&day=2026-11-14")
 
 
-def test_arrow_keys_move_over_the_days_and_each_is_named_in_words(filled: Filled, as_person: AsPerson) -> None:
+def test_arrow_keys_move_over_the_days_and_each_is_named_in_words(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("viewer")
     page.goto(f"{GCORE}&day=2026-11-10")
     assert page.locator("#months [tabindex='0']").count() == 1
@@ -115,7 +115,7 @@ def test_arrow_keys_move_over_the_days_and_each_is_named_in_words(filled: Filled
     wait_for(lambda: focused(page).startswith("14 November 2026"), "the focus to return to the day")
 
 
-def test_a_range_is_chosen_by_keys_confirmed_and_its_run_followed(filled: Filled, as_person: AsPerson) -> None:
+def test_a_range_is_chosen_by_keys_confirmed_and_its_run_followed(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("operator")
     page.goto(f"{GCORE}&day=2026-11-02")
     page.locator("#months [tabindex='0']").focus()
@@ -135,7 +135,7 @@ def test_a_range_is_chosen_by_keys_confirmed_and_its_run_followed(filled: Filled
     assert (run.from_day, run.to_day) == (date(2026, 11, 9), date(2026, 11, 18))
 
 
-def test_a_range_is_chosen_by_mouse(filled: Filled, as_person: AsPerson) -> None:
+def test_a_range_is_chosen_by_mouse(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("operator")
     page.goto(f"{GCORE}&year=2026")
 
@@ -160,8 +160,10 @@ def test_a_range_is_chosen_by_mouse(filled: Filled, as_person: AsPerson) -> None
     assert not SyncRun.objects.filter(requested_by="operator").exists()
 
 
-def test_a_range_that_cannot_be_read_is_refused_beside_the_calendar(filled: Filled, as_person: AsPerson) -> None:
-    Source.objects.filter(pk=filled.resources.pk).update(halted_at=timezone.now(), halt_reason="The key was refused.")
+def test_a_range_that_cannot_be_read_is_refused_beside_the_calendar(
+    sources: VendorSources, as_person: AsPerson
+) -> None:
+    Source.objects.filter(pk=sources.resources.pk).update(halted_at=timezone.now(), halt_reason="The key was refused.")
     page = as_person("operator")
     page.goto(GCORE)
     expect(page.locator("#content")).to_contain_text("Halted: The key was refused.")
@@ -172,7 +174,7 @@ def test_a_range_that_cannot_be_read_is_refused_beside_the_calendar(filled: Fill
     expect(page.locator("#panel")).to_contain_text("gcore-main is halted: The key was refused.")
 
 
-def test_a_viewer_sees_no_button_and_chooses_no_range(filled: Filled, as_person: AsPerson) -> None:
+def test_a_viewer_sees_no_button_and_chooses_no_range(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("viewer")
     page.goto(f"{GCORE}&day=2026-11-13")
 
@@ -184,7 +186,7 @@ def test_a_viewer_sees_no_button_and_chooses_no_range(filled: Filled, as_person:
     expect(page.locator("#panel")).to_contain_text("Suspect")
 
 
-def test_the_calendar_fits_a_telephone_and_a_wall(filled: Filled, as_person: AsPerson) -> None:
+def test_the_calendar_fits_a_telephone_and_a_wall(sources: VendorSources, as_person: AsPerson) -> None:
     page = as_person("operator")
     day = SourceDay.objects.get(state="failed")
     for name, address in {
@@ -195,16 +197,18 @@ def test_the_calendar_fits_a_telephone_and_a_wall(filled: Filled, as_person: AsP
     }.items():
         page.goto(address)
         for width in (360, 3840):
-            look(page, width, "light")
+            set_screen(page, width, "light")
             assert measure_overflow(page) <= 0, name
-            picture(page, f"{name}-{width}")
+            save_screenshot(page, f"{name}-{width}")
 
 
-def test_without_scripts_a_gap_is_followed_and_a_range_read(filled: Filled, running: Browser, live_server: Any) -> None:
+def test_without_scripts_a_gap_is_followed_and_a_range_read(
+    sources: VendorSources, browser: Browser, live_server: Any
+) -> None:
 
-    context = running.new_context(base_url=live_server.url, java_script_enabled=False)
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     try:
-        sign_in(context, live_server.url, person("operator"))
+        sign_in(context, live_server.url, create_person("operator"))
         page = context.new_page()
         page.goto(GCORE)
         page.locator("#months a[href$='2026-11-14']").click()

@@ -7,8 +7,16 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from portal.accounts.models import create_token
-from tests.support.browser import AsPerson, accessible, as_person, look, measure_overflow, picture, running  # noqa: F401
-from tests.support.dashboard_data import kept, move, set_day
+from tests.support.browser import (  # noqa: F401
+    AsPerson,
+    as_person,
+    browser,
+    check_accessible,
+    measure_overflow,
+    save_screenshot,
+    set_screen,
+)
+from tests.support.dashboard_data import create_rollups, create_synced_source, set_day
 from tests.support.database import store_or_restore
 from usage.models import DayState, Directory, DirectoryEntry, NameKind, Source, SourceDay
 
@@ -34,12 +42,12 @@ def busy() -> None:
 
 
 def create_busy() -> None:
-    runs = kept("ona-main", "ona")
-    first = kept("gcore-main", "gcore")
-    second = kept("gcore-second-account-with-a-name-that-is-long", "gcore", days=40)
-    recipes = kept("workato-emea", "workato", time_zone="Europe/Berlin")
+    runs = create_synced_source("ona-main", "ona")
+    first = create_synced_source("gcore-main", "gcore")
+    second = create_synced_source("gcore-second-account-with-a-name-that-is-long", "gcore", days=40)
+    recipes = create_synced_source("workato-emea", "workato", time_zone="Europe/Berlin")
     refused = "The vendor refused the credential (HTTP 401)."
-    kept("workato-us", "workato", days=20, halted_at=timezone.now(), halt_reason=refused)
+    create_synced_source("workato-us", "workato", days=20, halted_at=timezone.now(), halt_reason=refused)
     set_day(first, 4, state="failed", error="api.gcore.com cannot answer now (HTTP 503).", complete=False)
     suspicion = {"held": 66, "reported": 6, "would_withdraw": 60}
     set_day(first, 6, state="suspect", suspicion=suspicion)
@@ -62,13 +70,17 @@ def move_projects(runs: Source, resources: Source, recipes: Source) -> None:
         (resources, "77", "Data platform"),
     ):
         DirectoryEntry.objects.create(source=source, kind=NameKind.PROJECT, vendor_id=key, name=name)
-        move(source, key, range(1, 4), "812345")
-        move(source, key, range(4, 90), "412345")
-    move(runs, "0192f1c4-7d55-7b6a-8c7e-000000000003", range(1, 20), "250000")
-    move(resources, "78", range(9, 90), "98304111872123", consumed_unit="bytes", billing_metric="egress_traffic")
-    move(resources, "79", range(1, 90), "8304111872123", consumed_unit="bytes", billing_metric="egress_traffic")
-    move(recipes, "501", range(1, 20), "5200")
-    move(recipes, "501", range(20, 90), "3300")
+        create_rollups(source, key, range(1, 4), "812345")
+        create_rollups(source, key, range(4, 90), "412345")
+    create_rollups(runs, "0192f1c4-7d55-7b6a-8c7e-000000000003", range(1, 20), "250000")
+    create_rollups(
+        resources, "78", range(9, 90), "98304111872123", consumed_unit="bytes", billing_metric="egress_traffic"
+    )
+    create_rollups(
+        resources, "79", range(1, 90), "8304111872123", consumed_unit="bytes", billing_metric="egress_traffic"
+    )
+    create_rollups(recipes, "501", range(1, 20), "5200")
+    create_rollups(recipes, "501", range(20, 90), "3300")
 
 
 def test_the_overview_fits_reads_and_is_accessible(as_person: AsPerson) -> None:  # noqa: F811
@@ -78,12 +90,12 @@ def test_the_overview_fits_reads_and_is_accessible(as_person: AsPerson) -> None:
     for address, looks in (("/admin/", [(1440, "light")]), ("/admin/?days=90", [(360, "dark"), (3840, "dark")])):
         page.goto(address)
         for width, scheme in looks:
-            look(page, width, scheme)
+            set_screen(page, width, scheme)
             assert measure_overflow(page) <= 0
-            accessible(page)
+            check_accessible(page)
             expect(page.get_by_role("heading", name="Alerts")).to_be_visible()
             expect(page.get_by_role("img", name="bytes by day from").first).to_be_visible()
-            picture(page, f"overview-{width}-{scheme}")
+            save_screenshot(page, f"overview-{width}-{scheme}")
 
 
 def test_a_person_retries_what_failed_and_accepts_what_is_suspect(as_person: AsPerson) -> None:  # noqa: F811
@@ -139,9 +151,9 @@ def test_every_link_of_the_overview_leads_to_what_it_says(as_person: AsPerson) -
     links = page.locator("#content-main a").evaluate_all("links => [...new Set(links.map(link => link.href))]")
     assert len(links) > 15
 
-    answers = page.evaluate(FETCH, links)
-    assert len(answers) == len(links)
-    for address, status, errors, notices in answers:
+    responses = page.evaluate(FETCH, links)
+    assert len(responses) == len(links)
+    for address, status, errors, notices in responses:
         assert (status, errors) == (200, 0), address
         if "/change/" not in address:  # where a failed day or a halted source says why
             assert notices == 0, address
@@ -150,8 +162,8 @@ def test_every_link_of_the_overview_leads_to_what_it_says(as_person: AsPerson) -
 def test_a_new_portal_leads_to_the_first_source(as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator")
     page.goto("/admin/")
-    accessible(page)
-    picture(page, "overview-new")
+    check_accessible(page)
+    save_screenshot(page, "overview-new")
 
     page.get_by_role("link", name="Add the first source").click()
 
@@ -159,10 +171,10 @@ def test_a_new_portal_leads_to_the_first_source(as_person: AsPerson) -> None:  #
 
 
 def test_a_portal_that_is_well_says_so(as_person: AsPerson) -> None:  # noqa: F811
-    kept("ona-main", "ona")
+    create_synced_source("ona-main", "ona")
     page = as_person("viewer")
     page.goto("/admin/")
-    accessible(page)
-    picture(page, "overview-well")
+    check_accessible(page)
+    save_screenshot(page, "overview-well")
 
     expect(page.locator(".notice-good")).to_contain_text("No alerts. 1 source is synced as planned")

@@ -12,16 +12,16 @@ from playwright.sync_api import Page, expect
 from tests.support.browser import (  # noqa: F401
     COLOUR_RULES,
     AsPerson,
-    accessible,
     allow,
     as_person,
-    look,
+    browser,
+    check_accessible,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
+    set_screen,
 )
 from tests.support.database import store_or_restore
-from tests.support.filled_portal import Filled, fill, find_filled
+from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
 from usage.rollups import roll_up_days
 
 NOVEMBER = "from=2026-11-01&to=2026-11-19"
@@ -37,13 +37,13 @@ LOOKS: dict[tuple[int, str], tuple[str, ...]] = {
 
 
 @pytest.fixture
-def filled(running: Any, transactional_db: None) -> Filled:  # noqa: F811
+def sources(browser: Any, transactional_db: None) -> VendorSources:  # noqa: F811
     def create() -> None:
-        fill()
+        fill_portal()
         roll_up_days()  # suggestions are taken from what days add up to
 
     store_or_restore("explored", create)
-    return find_filled()
+    return get_vendor_sources()
 
 
 def table(page: Page) -> list[str]:
@@ -61,46 +61,46 @@ def open_form(page: Page) -> None:
     page.click("#explore-fold-summary")
 
 
-def answered(page: Page, address: str) -> None:
-    """Wait until the address of the page is that of a question."""
+def wait_for_query(page: Page, address: str) -> None:
+    """Wait until the URL of the page contains a query."""
     page.wait_for_url(re.compile(re.escape(address)))
 
 
-def test_a_person_explores_and_shares_the_address(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_person_explores_and_shares_the_address(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto("/admin/")
     page.click("nav >> text=Explore")
-    answered(page, "kind=environment-usage")
+    wait_for_query(page, "kind=environment-usage")
     page.goto(RUNS)
     by_day = table(page)
     open_form(page)
     page.select_option("#question-_group-1", "project_id")
-    answered(page, "group_by=project_id,day")
+    wait_for_query(page, "group_by=project_id,day")
     expect(page.locator(".explore-table thead")).to_contain_text("Project")
     by_project = table(page)
     assert len(by_project) > len(by_day)
     page.select_option("#question-_interval", "")
-    answered(page, "group_by=project_id")
+    wait_for_query(page, "group_by=project_id")
     expect(page.locator(".explore-table tbody tr")).to_have_count(3)
     expect(page.locator("#explore-status")).to_contain_text("Complete")
 
-    other = as_person("viewer")
-    other.goto(page.url)
-    assert table(other) == table(page)
+    second_page = as_person("viewer")
+    second_page.goto(page.url)
+    assert table(second_page) == table(page)
     page.go_back()
     expect(page.locator(".explore-table tbody tr")).to_have_count(len(by_project))
     assert table(page) == by_project
 
 
-def test_headers_ranges_and_values_ask_without_losing_the_page(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_headers_ranges_and_values_ask_without_losing_the_page(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(f"/admin/explore/?kind=environment-usage&{NOVEMBER}&group_by=project_id")
     page.evaluate("window.stayed = true")
     page.click(".explore-table thead >> text=Records >> nth=0")
-    answered(page, "order_by=-records")
+    wait_for_query(page, "order_by=-records")
     expect(page.locator("th[aria-sort=descending]")).to_contain_text("Records")
     page.click(".explore-table tbody >> text=project-1")
-    answered(page, "group_by=user_id&order_by=-records&project_id=project-1")
+    wait_for_query(page, "group_by=user_id&order_by=-records&project_id=project-1")
     expect(page.locator(".applied")).to_contain_text("Project: project-1")
     page.click("#range-menu")
     page.click("text=Last 90 days")
@@ -108,7 +108,7 @@ def test_headers_ranges_and_values_ask_without_losing_the_page(filled: Filled, a
     assert page.evaluate("window.stayed")
 
 
-def test_a_view_is_saved_and_found_again(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_view_is_saved_and_found_again(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RESOURCES)
     page.fill("#view-name", "What runs in November")
@@ -116,7 +116,7 @@ def test_a_view_is_saved_and_found_again(filled: Filled, as_person: AsPerson) ->
     expect(page.locator(".messagelist")).to_contain_text("is saved")
     page.goto("/admin/explore/")
     page.click("text=What runs in November")
-    answered(page, "group_by=resource_type,day")
+    wait_for_query(page, "group_by=resource_type,day")
     expect(page.locator(".explore-views a[aria-current]")).to_have_text("What runs in November")
     page.click(".explore-change summary")
     page.fill(".explore-change input[name=name]", "November")
@@ -127,7 +127,7 @@ def test_a_view_is_saved_and_found_again(filled: Filled, as_person: AsPerson) ->
     expect(page.locator("#saved-heading + p")).to_contain_text("None yet")
 
 
-def test_the_file_adds_up_to_what_the_page_says(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_file_adds_up_to_what_the_page_says(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)
     with page.expect_download() as download:
@@ -137,8 +137,8 @@ def test_the_file_adds_up_to_what_the_page_says(filled: Filled, as_person: AsPer
     with download.value.path().open(encoding="utf-8-sig", newline="") as file:
         lines = list(csv.DictReader(file))
     summed = sum(Decimal(line["runtime_seconds"]) for line in lines if line["line"] == "result")
-    shown = page.locator(".explore-table tfoot td[data-label=Runtime]").inner_text()
-    assert shown.startswith(f"{summed / 3600:,.1f} h")
+    total = page.locator(".explore-table tfoot td[data-label=Runtime]").inner_text()
+    assert total.startswith(f"{summed / 3600:,.1f} h")
     assert summed == Decimal(next(line for line in lines if line["line"] == "total")["runtime_seconds"])
     pointed_at = """() => {
         const chart = Chart.getChart(document.querySelector("#explore-chart canvas"));
@@ -148,7 +148,7 @@ def test_the_file_adds_up_to_what_the_page_says(filled: Filled, as_person: AsPer
     assert re.search(r": [\d,.]+ h \([\d,.]+ seconds\)$", page.evaluate(pointed_at))
 
 
-def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_missing_provisional_and_restated_days_are_drawn(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "willReadFrequently")
     page.goto(RESOURCES)
@@ -183,10 +183,10 @@ def test_missing_provisional_and_restated_days_are_drawn(filled: Filled, as_pers
     assert (
         page.evaluate("Chart.getChart(document.querySelector('#explore-chart canvas')).data.datasets[0].type") == "line"
     )
-    picture(page, "explore")
+    save_screenshot(page, "explore")
 
 
-def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_mistake_stands_beside_its_input_and_typing_is_helped(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "400")
     for event in ("sendAbort", "afterRequest"):
@@ -200,15 +200,15 @@ def test_a_mistake_stands_beside_its_input_and_typing_is_helped(filled: Filled, 
     page.locator("#filter-tz").press("Enter")
     expect(page.locator("#filter-tz_error")).to_contain_text("is not an IANA time zone")
     assert page.input_value("#filter-project_id") == "project-"
-    accessible(page)
+    check_accessible(page)
     page.fill("#filter-project_id", "project-1")
     page.fill("#filter-tz", "Europe/Berlin")
     page.locator("#filter-tz").press("Enter")
-    answered(page, "tz=Europe%2FBerlin")
+    wait_for_query(page, "tz=Europe%2FBerlin")
     expect(page.locator("#filter-tz_error")).to_have_count(0)
 
 
-def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)
     page.context.clear_cookies()
@@ -218,7 +218,7 @@ def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(filled: Filled, as_per
     expect(page.locator("input[type=password]")).to_have_count(1)
 
 
-def test_the_page_works_without_a_script_and_without_a_mouse(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_page_works_without_a_script_and_without_a_mouse(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(RUNS)
     cookies = page.context.cookies()
@@ -230,14 +230,14 @@ def test_the_page_works_without_a_script_and_without_a_mouse(filled: Filled, as_
     open_form(still)
     still.select_option("#question-_group-1", "project_id")
     still.click("text=Show >> nth=0")
-    answered(still, "group_by=project_id,day")
+    wait_for_query(still, "group_by=project_id,day")
     assert len(table(still)) > len(table(page))
     plain.close()
     page.focus("#range-menu")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    answered(page, "from=")
+    wait_for_query(page, "from=")
     expect(page.locator(".range .dropped [aria-current]")).to_have_text("This month")
     page.focus("#by-2")
     page.keyboard.press("Enter")
@@ -251,7 +251,7 @@ def test_the_page_works_without_a_script_and_without_a_mouse(filled: Filled, as_
     expect(page.locator(".step-menu:has(#compare-menu) .dropped")).to_be_hidden()
 
 
-def test_everybody_can_read_it(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_everybody_can_read_it(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     for name, address in {
         "explore": "/admin/explore/",
@@ -263,19 +263,19 @@ def test_everybody_can_read_it(filled: Filled, as_person: AsPerson) -> None:  # 
         page.goto(address)
         has_chart = page.locator("#explore-chart").count() > 0
         for width, scheme in LOOKS:
-            look(page, width, scheme)
+            set_screen(page, width, scheme)
             if has_chart:
                 charts(page)
                 top = page.locator("#explore-chart").bounding_box()
                 assert top is not None
                 assert top["y"] < 700, "the chart is on the first screen, of a telephone too"
-            picture(page, f"explore-{name}-{scheme}-{width}")
+            save_screenshot(page, f"explore-{name}-{scheme}-{width}")
             for menu in ("#range-menu", "#compare-menu") if name == "resources" else ():
                 page.click(menu)
-                accessible(page, COLOUR_RULES)  # an open menu covers what is below it
+                check_accessible(page, COLOUR_RULES)  # an open menu covers what is below it
                 page.keyboard.press("Escape")
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = !one.name))")
         for (width, scheme), rules in reversed(LOOKS.items()):
-            look(page, width, scheme)
-            accessible(page, rules)
+            set_screen(page, width, scheme)
+            check_accessible(page, rules)
             assert measure_overflow(page) <= 0, address

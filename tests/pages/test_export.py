@@ -10,23 +10,23 @@ from typing import Any
 import pytest
 from playwright.sync_api import Download, Page, expect
 
-from tests.support import browser
-from tests.support.browser import AsPerson, accessible, picture
-from tests.support.exports import many_runs
-from tests.support.filled_portal import Filled, fill_once
+from tests.support import browser as browser_fixtures
+from tests.support.browser import AsPerson, check_accessible, save_screenshot
+from tests.support.exports import create_many_runs
+from tests.support.filled_portal import VendorSources, fill_portal_once
 from usage import slots
 from usage.exports.progress import ExportTracker
 from usage.formatting import scale_amount
 
 pytestmark = pytest.mark.django_db(transaction=True)
-as_person, running = browser.as_person, browser.running
+as_person, browser = browser_fixtures.as_person, browser_fixtures.browser
 OF_VOLUMES = "/admin/usage/resourceusage/?source=gcore-main&from=2026-11-01&to=2026-11-11&resource_type=volume"
 
 
 @pytest.fixture
-def filled(transactional_db: None) -> Filled:
+def sources(transactional_db: None) -> VendorSources:
     """A month of three vendors."""
-    return fill_once()
+    return fill_portal_once()
 
 
 def export_as(page: Page, form: str) -> Download:
@@ -37,13 +37,13 @@ def export_as(page: Page, form: str) -> Download:
     return download.value
 
 
-def table(download: Download) -> list[dict[str, str]]:
+def read_csv(download: Download) -> list[dict[str, str]]:
     """Read a downloaded CSV."""
     with Path(download.path()).open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
-def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: AsPerson, filled: Filled) -> None:
+def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: AsPerson, sources: VendorSources) -> None:
     page = as_person("viewer")
     page.goto(OF_VOLUMES)
     total = page.locator(".totals:not([aria-busy])")
@@ -52,20 +52,20 @@ def test_the_file_of_a_filtered_list_adds_up_to_what_its_page_says(as_person: As
     download = export_as(page, "csv")
     expect(page.locator(".export-panel .export-text")).to_have_text("Done: 10 rows.")
 
-    rows = table(download)
+    rows = read_csv(download)
     assert download.suggested_filename.startswith("resource-usage_gcore-main_2026-11-01_2026-11-11_as-of-")
     assert len(rows) == 10
     assert {row["resource_type"] for row in rows} == {"volume"}
     consumed = sum(Decimal(row["consumed_quantity"]) for row in rows)
     assert str(scale_amount(consumed, "gbminutes")) in total.inner_text()
     assert page.url.endswith(OF_VOLUMES)
-    picture(page, "export-done")
+    save_screenshot(page, "export-done")
 
 
 def test_the_progress_of_a_long_export_reaches_its_end(
     as_person: AsPerson, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many_runs(4_000)
+    create_many_runs(4_000)
     page = as_person("viewer")
     page.goto("/admin/usage/environmentusage/?from=")
 
@@ -81,7 +81,7 @@ def test_the_progress_of_a_long_export_reaches_its_end(
 
 
 def test_an_export_that_waits_begins_by_itself(
-    as_person: AsPerson, filled: Filled, monkeypatch: pytest.MonkeyPatch
+    as_person: AsPerson, sources: VendorSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slots.SlotsTaken, "wait", 2)
     page = as_person("viewer")
@@ -91,18 +91,18 @@ def test_an_export_that_waits_begins_by_itself(
         page.click("summary:has-text('Export')")
         page.click("[data-export=csv]")
         expect(page.locator(".export-text")).to_contain_text("Another export is under way.")
-        accessible(page)
-        picture(page, "export-waits")
+        check_accessible(page)
+        save_screenshot(page, "export-waits")
 
         with page.expect_download() as download:
             stack.close()
 
-    assert len(table(download.value)) == 30
+    assert len(read_csv(download.value)) == 30
     expect(page.locator(".export-text")).to_have_text("Done: 30 rows.")
 
 
 def test_more_rows_than_a_workbook_may_have_are_exported_as_csv_instead(
-    as_person: AsPerson, filled: Filled, settings: Any
+    as_person: AsPerson, sources: VendorSources, settings: Any
 ) -> None:
     settings.PORTAL_XLSX_MAX_ROWS = 5
     page = as_person("viewer")
@@ -114,45 +114,45 @@ def test_more_rows_than_a_workbook_may_have_are_exported_as_csv_instead(
     with page.expect_download() as download:
         page.click("text=Export as CSV instead")
 
-    assert len(table(download.value)) == 30
+    assert len(read_csv(download.value)) == 30
 
 
 def test_a_person_cancels_an_export(
     as_person: AsPerson, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = slowly(monkeypatch)
-    many_runs(8_000)
+    progress = slow_down_exports(monkeypatch)
+    create_many_runs(8_000)
     page = as_person("viewer")
     page.goto("/admin/usage/environmentusage/?from=")
 
     download = export_as(page, "csv")
     expect(page.locator(".export-text")).to_contain_text("rows sent.")
-    picture(page, "export-under-way")
-    accessible(page)
+    save_screenshot(page, "export-under-way")
+    check_accessible(page)
     page.click("[data-export-stop]")
 
     expect(page.locator(".export-text")).to_contain_text("Cancelled after")
-    assert begun
+    assert progress
     assert download.suggested_filename.endswith(".csv")
 
 
-def slowly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Have the rows of exports come slowly; returns a list of how many there were each time."""
-    told: list[int] = []
+def slow_down_exports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Delay the rows of exports; returns a list that collects their number at each step."""
+    row_counts: list[int] = []
     rows = ExportTracker.record_rows
 
     def slow(self: Any, number: int) -> None:
-        told.append(number)
+        row_counts.append(number)
         time.sleep(0.1)
         rows(self, number)
 
     monkeypatch.setattr(ExportTracker, "record_rows", slow)
-    return told
+    return row_counts
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (360, "dark")])
 def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
-    as_person: AsPerson, filled: Filled, width: int, scheme: str
+    as_person: AsPerson, sources: VendorSources, width: int, scheme: str
 ) -> None:
     page = as_person("viewer", width=width, scheme=scheme)
     page.goto(OF_VOLUMES)
@@ -163,14 +163,14 @@ def test_the_open_menu_and_what_it_tells_of_an_export_are_accessible(
     assert box is not None
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
-    picture(page, f"export-menu-{scheme}-{width}")
-    accessible(page)
+    save_screenshot(page, f"export-menu-{scheme}-{width}")
+    check_accessible(page)
     page.keyboard.press("Escape")
     expect(page.locator("[data-export=csv]")).to_be_hidden()
 
     page.click(".export-menu summary")
     page.click("text=About this export")
     page.wait_for_selector("text=705,121.25")
-    picture(page, f"export-about-{scheme}-{width}")
+    save_screenshot(page, f"export-about-{scheme}-{width}")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    accessible(page)
+    check_accessible(page)

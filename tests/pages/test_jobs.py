@@ -10,11 +10,11 @@ import pytest
 import time_machine
 from playwright.sync_api import Locator, Page, expect
 
-from tests.support.browser import AsPerson, as_person, picture, running  # noqa: F401
+from tests.support.browser import AsPerson, as_person, browser, save_screenshot  # noqa: F401
 from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory
-from tests.support.filled_portal import Filled, fill, find_filled
-from tests.support.source_days import hold_days
+from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
+from tests.support.source_days import create_source_days
 from usage.models import DirectoryEntry, EnvironmentUsage, NameKind, RecipeUsage
 
 # A day of a month that is not over, about which the filled portal has the most.
@@ -23,20 +23,20 @@ Clicks = Callable[..., None]
 
 
 @pytest.fixture
-def filled(running: Any, transactional_db: None) -> Iterator[Filled]:  # noqa: F811
+def sources(browser: Any, transactional_db: None) -> Iterator[VendorSources]:  # noqa: F811
     """A filled portal with the names of its projects and users."""
     with time_machine.travel(NOW, tick=True):
         store_or_restore("jobs", name_everything)
-        yield find_filled()
+        yield get_vendor_sources()
 
 
 def name_everything() -> None:
-    made = fill()
-    hold_days(rolled=True)
+    sources = fill_portal()
+    create_source_days(rolled=True)
     for column, kind in (("project_id", NameKind.PROJECT), ("user_id", NameKind.USER)):
         for vendor_id in EnvironmentUsage.objects.values_list(column, flat=True).distinct():
             DirectoryEntry.objects.create(
-                source=made.environments,
+                source=sources.environments,
                 kind=kind,
                 vendor_id=vendor_id,
                 name=f"{kind.label} of {vendor_id}",
@@ -46,11 +46,11 @@ def name_everything() -> None:
 
 def count_clicks(most: int) -> Clicks:
     """Return how to click; more than `most` clicks fail the test."""
-    done: list[Any] = []
+    result: list[Any] = []
 
     def click(target: Locator, **options: Any) -> None:
-        done.append(target)
-        assert len(done) <= most, f"More than {most} clicks: {done}"
+        result.append(target)
+        assert len(result) <= most, f"More than {most} clicks: {result}"
         target.click(**options)
 
     return click
@@ -67,7 +67,7 @@ def open_explore(page: Page, click: Clicks) -> None:
     page.wait_for_url("**group_by=day**")
 
 
-def test_runtime_by_project_this_month_against_last_with_names(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_runtime_by_project_this_month_against_last_with_names(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page, click = as_person("administrator"), count_clicks(3)
     open_explore(page, click)
     click(page.get_by_role("link", name="This month against last"))
@@ -79,7 +79,7 @@ def test_runtime_by_project_this_month_against_last_with_names(filled: Filled, a
     expect(page.locator("th[aria-sort=descending]")).to_contain_text("Change")
 
 
-def test_the_top_five_users_of_a_project(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_top_five_users_of_a_project(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page, click = as_person("administrator"), count_clicks(3)
     open_explore(page, click)
     click(page.get_by_role("link", name="This month against last"))
@@ -92,11 +92,11 @@ def test_the_top_five_users_of_a_project(filled: Filled, as_person: AsPerson) ->
     expect(page.locator(".applied")).not_to_contain_text("Project:")
 
 
-def test_the_recipes_behind_a_spike(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_recipes_behind_a_spike(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     on = datetime(2026, 11, 17, 9, tzinfo=UTC)
-    DirectoryEntry.objects.create(source=filled.recipes, kind=NameKind.RECIPE, vendor_id="9001", name="Sync orders")
+    DirectoryEntry.objects.create(source=sources.recipes, kind=NameKind.RECIPE, vendor_id="9001", name="Sync orders")
     RecipeUsage.objects.filter(starts_at=on).update(task_count=90_000)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     page, click = as_person("administrator"), count_clicks(4)
     open_explore(page, click)
     click(page.get_by_role("link", name="Recipes"))
@@ -122,7 +122,7 @@ def test_the_recipes_behind_a_spike(filled: Filled, as_person: AsPerson) -> None
     expect(page.locator("#range-menu")).not_to_have_text("17 Nov 2026")
 
 
-def test_the_csv_of_a_projects_instances_for_october(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_csv_of_a_projects_instances_for_october(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page, click = as_person("viewer"), count_clicks(4)
     page.goto("/admin/usage/resourceusage/")
     expect(page.locator("#range-menu")).to_have_text("1 Nov 2026 – 30 Nov 2026")
@@ -142,8 +142,8 @@ def test_the_csv_of_a_projects_instances_for_october(filled: Filled, as_person: 
     assert {(line["resource_type"], line["project_id"]) for line in lines} == {("instance", "11")}
 
 
-def test_a_record_is_found_by_a_pasted_id_on_its_list(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
-    record = EnvironmentUsageFactory(source=filled.environments, stopped_at=datetime(2026, 10, 5, 9, tzinfo=UTC))
+def test_a_record_is_found_by_a_pasted_id_on_its_list(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+    record = EnvironmentUsageFactory(source=sources.environments, stopped_at=datetime(2026, 10, 5, 9, tzinfo=UTC))
     page, click = as_person("viewer"), count_clicks(2)
     page.goto("/admin/usage/environmentusage/")
     click(page.get_by_label("Find an id"))
@@ -155,7 +155,7 @@ def test_a_record_is_found_by_a_pasted_id_on_its_list(filled: Filled, as_person:
 
 
 def test_a_legend_and_a_bar_lead_one_step_further_and_a_chart_becomes_a_picture(
-    filled: Filled,
+    sources: VendorSources,
     as_person: AsPerson,  # noqa: F811
 ) -> None:
     page = as_person("administrator", width=1920, scheme="dark")
@@ -191,7 +191,7 @@ def test_a_legend_and_a_bar_lead_one_step_further_and_a_chart_becomes_a_picture(
     expect(page.locator(".applied")).to_contain_text("Project: Project of project-")
 
 
-def test_a_page_prints_as_a_report(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_page_prints_as_a_report(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator", width=1400)
     page.goto(
         "/admin/explore/?kind=environment-usage&from=2026-11-01&to=2026-12-01&group_by=project_id&compare=last_month"
@@ -214,12 +214,12 @@ def test_a_page_prints_as_a_report(filled: Filled, as_person: AsPerson) -> None:
     ):
         expect(page.locator(away).first).to_be_hidden()
     expect(page.locator(".explore-table tfoot")).to_have_css("display", "table-row-group")  # once, not on each sheet
-    picture(page, "explore-print")
+    save_screenshot(page, "explore-print")
     page.emulate_media(media="screen")
     expect(page.locator(".filter-bar")).to_be_visible()
 
 
-def test_a_long_answer_says_on_paper_how_many_rows_there_are(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_long_answer_says_on_paper_how_many_rows_there_are(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator", width=1400)
     page.goto("/admin/explore/?kind=resource-usage&from=2026-11-01&to=2026-12-01&group_by=resource_id,day")
     page.emulate_media(media="print")

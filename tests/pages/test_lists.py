@@ -8,21 +8,21 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browser import (  # noqa: F401
     SIZE_RULES,
-    accessible,
     allow,
     as_person,
-    look,
+    browser,
+    check_accessible,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
+    set_screen,
     sign_in,
 )
 from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory
-from tests.support.filled_portal import Filled, fill, find_filled
+from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
 from tests.support.processes import wait_for
-from tests.support.source_days import hold_days
-from tests.support.users import person
+from tests.support.source_days import create_source_days
+from tests.support.users import create_person
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay
 
 AsPerson = Callable[..., Page]
@@ -38,18 +38,18 @@ TYPE_AND_PRESS_DOWN = """(input, text) => {
 
 
 @pytest.fixture
-def filled(running, transactional_db: None) -> Filled:  # noqa: F811
+def sources(browser, transactional_db: None) -> VendorSources:  # noqa: F811
     """A portal that has been read for a month, its days rolled up."""
 
     def create() -> None:
-        fill()
+        fill_portal()
         states = list(SourceDay.objects.values_list("pk", "state"))
-        hold_days(rolled=True)
+        create_source_days(rolled=True)
         for pk, state in states:
             SourceDay.objects.filter(pk=pk).update(state=state)
 
     store_or_restore("listed", create)
-    return find_filled()
+    return get_vendor_sources()
 
 
 def listing(name: str) -> str:
@@ -60,7 +60,7 @@ def open_filters(page: Page) -> None:
     page.locator(".filter-bar summary", has_text="Filters").first.click()
 
 
-def test_the_lists_and_their_records_are_accessible_and_fit(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_the_lists_and_their_records_are_accessible_and_fit(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     for name, kind in LISTS.items():
         record = kind.objects.filter(withdrawn_at=None).latest(kind.instant)
@@ -71,20 +71,20 @@ def test_the_lists_and_their_records_are_accessible_and_fit(filled: Filled, as_p
         for called, address in addresses.items():
             page.goto(address)
             for width, scheme, rules in ((1400, "light", SIZE_RULES), (390, "dark", ())):
-                look(page, width, scheme)
+                set_screen(page, width, scheme)
                 if called in LISTS:
                     expect(page.locator(".totals dl")).to_be_visible()
                     assert measure_top(page) < 640, "the first row is on the first screen, of a telephone too"
                     open_filters(page)
-                accessible(page, rules)
+                check_accessible(page, rules)
                 assert measure_overflow(page) <= 0, called
-                picture(page, f"list-{called}-{scheme}-{width}")
+                save_screenshot(page, f"list-{called}-{scheme}-{width}")
                 if called in LISTS:
                     open_filters(page)  # and closes them again
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_rows_stay_in_place_when_the_totals_arrive(filled: Filled, as_person: AsPerson, width: int) -> None:  # noqa: F811
+def test_rows_stay_in_place_when_the_totals_arrive(sources: VendorSources, as_person: AsPerson, width: int) -> None:  # noqa: F811
     page = as_person("viewer", width=width)
     waiting: list[Route] = []
     page.route("**/totals/**", lambda route: waiting.append(route))
@@ -105,7 +105,7 @@ def measure_top(page: Page) -> float:
     return box["y"]
 
 
-def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(listing("resources"))
     page.locator(".filter-bar summary", has_text="Filters").first.focus()
@@ -114,7 +114,7 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled,
     page.get_by_label("Resource type").focus()
     page.keyboard.type("vol")
     expect(page.get_by_role("option", name="volume")).to_be_visible()
-    accessible(page)
+    check_accessible(page)
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("option", name="volume")).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
@@ -132,12 +132,12 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled,
 
     assert "tag=team%3Adata" in page.url
     assert "project_id" not in page.url  # what was left empty stays out of the address
-    asked = ResourceUsage.objects.filter(resource_type="volume", withdrawn_at=None)
-    expect(page.locator("#result_list tbody tr")).to_have_count(asked.count())
-    consumed = asked.aggregate(sum=Sum("consumed_quantity"))["sum"]
+    queryset = ResourceUsage.objects.filter(resource_type="volume", withdrawn_at=None)
+    expect(page.locator("#result_list tbody tr")).to_have_count(queryset.count())
+    consumed = queryset.aggregate(sum=Sum("consumed_quantity"))["sum"]
     expect(page.locator(".totals dl")).to_contain_text(f"{consumed:,.2f}")
     expect(page.locator(".totals .data-quality")).to_contain_text("Not complete")
-    picture(page, "list-filtered")
+    save_screenshot(page, "list-filtered")
     page.emulate_media(media="print")  # on paper, too, it is told what the numbers are of
     expect(page.locator(".applied")).to_contain_text("Resource type: volume")
     expect(page.locator(".applied li").first).to_be_visible()
@@ -153,7 +153,7 @@ def test_a_list_is_filtered_by_what_is_suggested_without_a_mouse(filled: Filled,
     assert "from=20" in page.url  # a list that is asked nothing is of this month
 
 
-def test_a_suggestion_with_a_comma_is_one_value(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_suggestion_with_a_comma_is_one_value(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     latest = EnvironmentUsage.objects.filter(source__slug="ona-main").latest("stopped_at")
     for name in ("comma,one", "comma"):
         EnvironmentUsageFactory(source=latest.source, environment_id=name, stopped_at=latest.stopped_at)
@@ -188,7 +188,7 @@ def test_a_suggestion_with_a_comma_is_one_value(filled: Filled, as_person: AsPer
     expect(page.locator(".applied")).to_contain_text("Environment: comma, comma,one")
 
 
-def test_a_person_walks_to_older_records_and_back(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_person_walks_to_older_records_and_back(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.goto(listing("environments"))
     expect(page.locator(".paginator")).to_contain_text("117 records")
@@ -201,7 +201,7 @@ def test_a_person_walks_to_older_records_and_back(filled: Filled, as_person: AsP
     met += names.all_inner_texts()
     assert len(met) == 117
     assert met == sorted(met, reverse=True)
-    accessible(page)
+    check_accessible(page)
 
     page.get_by_role("link", name="Newer", exact=True).click()
     expect(names).to_have_text(met[50:100])
@@ -209,7 +209,7 @@ def test_a_person_walks_to_older_records_and_back(filled: Filled, as_person: AsP
     expect(names).to_have_text(met[:50])
 
 
-def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(listing("environments"))
@@ -222,11 +222,11 @@ def test_a_record_is_opened_its_id_copied_and_its_neighbours_found(filled: Fille
 
     page.get_by_role("link", name="Runs of this environment").click()
     page.wait_for_url("**environment_id=**")
-    asked = EnvironmentUsage.objects.filter(environment_id=latest.environment_id, withdrawn_at=None)
-    expect(page.locator("#result_list tbody tr")).to_have_count(asked.count())
+    queryset = EnvironmentUsage.objects.filter(environment_id=latest.environment_id, withdrawn_at=None)
+    expect(page.locator("#result_list tbody tr")).to_have_count(queryset.count())
 
 
-def test_a_mistake_is_named_beside_its_input(filled: Filled, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_mistake_is_named_beside_its_input(sources: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("viewer")
     allow(page, "400")
     page.goto(listing("recipes"))
@@ -240,15 +240,15 @@ def test_a_mistake_is_named_beside_its_input(filled: Filled, as_person: AsPerson
         "“abc”: Give a whole number of at most 64 bits."
     )
     expect(page.locator("#result_list")).to_have_count(0)
-    accessible(page)
+    check_accessible(page)
     page.get_by_label("Workspace", exact=True).fill("501")
     page.get_by_role("button", name="Apply").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(50)
 
 
-def test_the_lists_work_without_scripts(filled: Filled, running: Browser, live_server) -> None:  # noqa: F811
-    context = running.new_context(base_url=live_server.url, java_script_enabled=False)
-    sign_in(context, live_server.url, person("viewer"))
+def test_the_lists_work_without_scripts(sources: VendorSources, browser: Browser, live_server) -> None:  # noqa: F811
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
+    sign_in(context, live_server.url, create_person("viewer"))
     page = context.new_page()
     page.goto(listing("resources"))
     open_filters(page)

@@ -11,17 +11,17 @@ from playwright.sync_api import Locator, Page, expect
 from tests.support.browser import (  # noqa: F401
     SIZE_RULES,
     AsPerson,
-    accessible,
     as_person,
-    look,
+    browser,
+    check_accessible,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
+    set_screen,
 )
-from tests.support.dashboard_data import kept, move, today
+from tests.support.dashboard_data import create_rollups, create_synced_source, get_today
 from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind, Note, PinnedView, SavedView, Source
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,36 +46,36 @@ class Clicks:
 
 
 @pytest.fixture
-def source(running: Any, transactional_db: None) -> Source:  # noqa: F811
+def source(browser: Any, transactional_db: None) -> Source:  # noqa: F811
     """A source of runs with names, a record, a note and a view."""
     store_or_restore(f"overview at {timezone.now():%Y-%m-%d %H}", create_source)
     return Source.objects.get()
 
 
 def create_source() -> None:
-    made = kept("ona-main", "ona")
-    Directory.objects.create(source=made)
+    source = create_synced_source("ona-main", "ona")
+    Directory.objects.create(source=source)
     for number, text in enumerate(("checkout-service", "data-platform"), start=1):
-        DirectoryEntry.objects.create(source=made, kind=NameKind.PROJECT, vendor_id=f"p-{number}", name=text)
-        move(made, f"p-{number}", range(1, 3), "812345")
-        move(made, f"p-{number}", range(3, 80), f"{number}12345")
+        DirectoryEntry.objects.create(source=source, kind=NameKind.PROJECT, vendor_id=f"p-{number}", name=text)
+        create_rollups(source, f"p-{number}", range(1, 3), "812345")
+        create_rollups(source, f"p-{number}", range(3, 80), f"{number}12345")
     stopped = timezone.now() - timedelta(days=1)
     EnvironmentUsageFactory(
-        source=made,
+        source=source,
         record_id=RECORD,
         project_id="p-1",
         day=stopped.date(),
         created_at=stopped - timedelta(hours=2),
         stopped_at=stopped,
     )
-    Note.objects.create(day=today(made) - timedelta(days=5), text="migration to the new region", source=made)
+    Note.objects.create(day=get_today(source) - timedelta(days=5), text="migration to the new region", source=source)
 
 
 def save(username: str, name: str, **values: Any) -> SavedView:
     """Save a view of runtime by project."""
     from django.contrib.auth.models import User
 
-    owner = User.objects.filter(username=username).first() or person(username)
+    owner = User.objects.filter(username=username).first() or create_person(username)
     values = {"kind": "environment-usage", "question": "group_by=project_id", "moving_range": "last-30-days", **values}
     return SavedView.objects.create(owner=owner, name=name, **values)
 
@@ -97,8 +97,8 @@ def test_a_record_is_found_by_a_pasted_id_in_two_clicks(source: Source, as_perso
     clicks.press(page, "/")
     page.locator("#search-box").fill(RECORD)
     expect(page.locator("#found a.hit").first).to_be_visible()
-    accessible(page)
-    picture(page, "search-dialog")
+    check_accessible(page)
+    save_screenshot(page, "search-dialog")
     clicks.press(page, "Enter")
 
     record = EnvironmentUsage.objects.get(record_id=RECORD)
@@ -126,8 +126,8 @@ def test_keys_open_the_search_and_their_help_and_can_be_switched_off(source: Sou
     page.goto("/admin/")
     page.keyboard.press("?")
     expect(page.get_by_role("heading", name="Keyboard")).to_be_visible()
-    accessible(page)
-    picture(page, "keys-dialog")
+    check_accessible(page)
+    save_screenshot(page, "keys-dialog")
     page.get_by_label("Single keys").uncheck()
     page.keyboard.press("Escape")
     page.keyboard.press("/")
@@ -167,7 +167,7 @@ def test_the_overview_and_views_with_pins_are_accessible_and_fit(source: Source,
         if name == "overview":
             page.locator(".pinned-totals").wait_for()
         for width, scheme, rules in ((390, "light", ()), (1400, "dark", SIZE_RULES), (1920, "light", SIZE_RULES)):
-            look(page, width, scheme)
-            accessible(page, rules)
+            set_screen(page, width, scheme)
+            check_accessible(page, rules)
             assert measure_overflow(page) <= 0, name
-            picture(page, f"new-{name}-{width}-{scheme}")
+            save_screenshot(page, f"new-{name}-{width}-{scheme}")

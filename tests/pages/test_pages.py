@@ -17,17 +17,17 @@ from tests.support import chromium
 from tests.support.browser import (  # noqa: F401
     COLOUR_RULES,
     AsPerson,
-    accessible,
     allow,
     as_person,
-    look,
-    picture,
-    running,
-    take_picture,
+    browser,
+    check_accessible,
+    save_screenshot,
+    set_screen,
+    write_screenshot,
 )
 from tests.support.database import store_or_restore
-from tests.support.filled_portal import CREDENTIAL, Filled, fill, find_filled
-from tests.support.users import PASSWORD, person
+from tests.support.filled_portal import CREDENTIAL, VendorSources, fill_portal, get_vendor_sources
+from tests.support.users import PASSWORD, create_person
 from usage.models import Directory, DirectoryEntry, NameKind, Note, SourceDay
 
 # Addresses below /admin/ that answer no page of their own: scripts, parts of pages, downloads, what is posted to.
@@ -77,10 +77,10 @@ Look = tuple[tuple[int, Literal["dark", "light"]], Sequence[Check]]
 
 
 @pytest.fixture
-def filled(live_server: Any) -> Filled:
+def sources(live_server: Any) -> VendorSources:
     """A portal with a month of everything, a row of every table that has a page."""
     store_or_restore("every table", fill_every_table)
-    return find_filled()
+    return get_vendor_sources()
 
 
 def fill_every_table() -> None:
@@ -89,14 +89,14 @@ def fill_every_table() -> None:
     from portal.incidents.watch import watch
     from portal.reports.models import Report
 
-    filled = fill()
+    sources = fill_portal()
     Channel.objects.create(name="operations", recipients="ops@example.com")
-    Note.objects.create(day="2026-11-12", text="migration", source=filled.resources)
-    Directory.objects.create(source=filled.resources)
-    DirectoryEntry.objects.create(source=filled.resources, kind=NameKind.PROJECT, vendor_id="1", name="Data platform")
+    Note.objects.create(day="2026-11-12", text="migration", source=sources.resources)
+    Directory.objects.create(source=sources.resources)
+    DirectoryEntry.objects.create(source=sources.resources, kind=NameKind.PROJECT, vendor_id="1", name="Data platform")
     watch()
     create_token("warehouse", ["usage:read"])
-    viewer = person("viewer", sources=[filled.resources])
+    viewer = create_person("viewer", sources=[sources.resources])
     Report.objects.create(name="Monthly", owner=viewer, next_at="2030-01-01T07:00:00Z")
 
 
@@ -167,62 +167,62 @@ def addresses() -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_page_is_accessible_fits_every_screen_and_reports_no_fault(
-    as_person: AsPerson, filled: Filled, part: int
+    as_person: AsPerson, sources: VendorSources, part: int
 ) -> None:
     page = as_person("admin")
     faults: dict[str, list[str]] = {}
     looks = list(LOOKS.items())
     for name, address in list(addresses().items())[part::PARTS]:
-        answer = page.goto(address)
-        assert answer is not None
+        response = page.goto(address)
+        assert response is not None
         is_alike = name.endswith(ALIKE) and name != JUDGED
-        found = find_faults(page, answer, [(looks[0][0], ())] if is_alike else looks)
-        if found:
-            faults[name] = found
-            take_picture(page, name)
+        page_errors = find_faults(page, response, [(looks[0][0], ())] if is_alike else looks)
+        if page_errors:
+            faults[name] = page_errors
+            write_screenshot(page, name)
         if not is_alike:
             looks.reverse()  # the next page is looked at first as this one was last
     assert faults == {}
 
 
-def find_faults(page: Page, answer: Response, looks: Sequence[Look]) -> list[str]:
+def find_faults(page: Page, response: Response, looks: Sequence[Look]) -> list[str]:
     """Return what is wrong with the page that is open: with its answer, and as it is looked at."""
     faults = []
     for place, ((width, scheme), checks) in enumerate(looks):
-        look(page, width, scheme)
-        for check in checks if place else (answered, no_secret, *checks):
+        set_screen(page, width, scheme)
+        for check in checks if place else (check_status, check_no_credential, *checks):
             try:
-                check(page, answer)
+                check(page, response)
             except AssertionError as fault:
                 faults.append(f"{width} {scheme}: {fault}")
     return faults
 
 
-def axe(page: Page, answer: Response) -> None:
+def axe(page: Page, response: Response) -> None:
     """Judge what assistive technology meets."""
-    accessible(page)
+    check_accessible(page)
 
 
-def contrast(page: Page, answer: Response) -> None:
-    """Judge the colours, where the rest was judged in other ones."""
-    accessible(page, COLOUR_RULES)
+def check_contrast(page: Page, response: Response) -> None:
+    """Check the contrast, where all else was checked in the other colours."""
+    check_accessible(page, COLOUR_RULES)
 
 
-def answered(page: Page, answer: Response) -> None:
-    """Judge the status and the policy that the page came with."""
-    assert answer.ok, f"{answer.status} {answer.url}"
-    policy = answer.headers["content-security-policy"]
+def check_status(page: Page, response: Response) -> None:
+    """Check the status and the content security policy of the page."""
+    assert response.ok, f"{response.status} {response.url}"
+    policy = response.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
 
 
-def no_secret(page: Page, answer: Response) -> None:
-    """A credential is never read back."""
-    shown = page.evaluate("text => document.documentElement.outerHTML.includes(text)", CREDENTIAL)
-    assert not shown, "The page shows a credential."
+def check_no_credential(page: Page, response: Response) -> None:
+    """Check that the page contains no credential."""
+    contains_credential = page.evaluate("text => document.documentElement.outerHTML.includes(text)", CREDENTIAL)
+    assert not contains_credential, "The page shows a credential."
 
 
-def fits(page: Page, answer: Response) -> None:
+def check_width(page: Page, response: Response) -> None:
     """Nothing makes the page itself scroll sideways; on a wall, lines of text and forms stay of a width to read."""
     measured = page.evaluate(MEASURE)
     assert measured["overflow"] <= 0, f"The page is {measured['overflow']} pixels too wide."
@@ -232,15 +232,15 @@ def fits(page: Page, answer: Response) -> None:
 
 # How wide the screen is and which colours the system asks for, and what is judged then; a wall has 3840 pixels.
 LOOKS: dict[tuple[int, Literal["dark", "light"]], tuple[Check, ...]] = {
-    (1440, "light"): (axe, fits),
-    (1440, "dark"): (contrast,),
-    (3840, "dark"): (fits,),
-    (360, "dark"): (fits,),
+    (1440, "light"): (axe, check_width),
+    (1440, "dark"): (check_contrast,),
+    (3840, "dark"): (check_width,),
+    (360, "dark"): (check_width,),
 }
 
 
-def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: Filled) -> None:
-    person("admin")
+def test_no_page_of_the_admin_is_left_out_of_these_tests(sources: VendorSources) -> None:
+    create_person("admin")
     visited = set(addresses())
     request = HttpRequest()
     request.user = User.objects.get(username="admin")
@@ -254,7 +254,7 @@ def test_no_page_of_the_admin_is_left_out_of_these_tests(filled: Filled) -> None
     assert page_names() - visited - refused == set()
 
 
-def test_the_navigation_leads_to_every_list(as_person: AsPerson, filled: Filled) -> None:
+def test_the_navigation_leads_to_every_list(as_person: AsPerson, sources: VendorSources) -> None:
     page = as_person("admin")
     page.goto("/admin/")
     links = page.eval_on_selector_all(".places a", "links => links.map(link => new URL(link.href).pathname)")
@@ -270,18 +270,18 @@ def test_only_the_portals_own_tables_have_pages() -> None:
     assert tables == {"usage", "sync", "accounts", "auth", "incidents", "reports"}
 
 
-def test_the_browser_does_report_what_the_policy_forbids(as_person: AsPerson, filled: Filled) -> None:
+def test_the_browser_does_report_what_the_policy_forbids(as_person: AsPerson, sources: VendorSources) -> None:
     page = as_person("admin")
     page.goto("/admin/")
     allow(page, "Content Security Policy")
 
-    with page.expect_console_message() as said:
+    with page.expect_console_message() as message_info:
         page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">red</p>')")
 
-    assert "Content Security Policy" in said.value.text
+    assert "Content Security Policy" in message_info.value.text
 
 
-def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPerson, filled: Filled) -> None:
+def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPerson, sources: VendorSources) -> None:
     page = as_person("admin")
     page.goto("/admin/usage/recipeusage/")
     menu = page.locator(".places summary", has_text="Usage")
@@ -291,43 +291,43 @@ def test_the_navigation_opens_by_keyboard_and_closes_by_escape(as_person: AsPers
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Environment usage"
-    accessible(page)
+    check_accessible(page)
     page.keyboard.press("Escape")
 
     assert not page.locator(".places a", has_text="Environment usage").is_visible()
     assert menu.evaluate("summary => summary === document.activeElement")
 
 
-def test_the_navigation_of_a_telephone_opens_from_one_button(as_person: AsPerson, filled: Filled) -> None:
+def test_the_navigation_of_a_telephone_opens_from_one_button(as_person: AsPerson, sources: VendorSources) -> None:
     page = as_person("admin", width=360)
     page.goto("/admin/")
     assert not page.locator("#places").is_visible()
 
     page.click("text=Menu")
     page.wait_for_selector("#places:popover-open")
-    accessible(page)
-    picture(page, "menu-360")
+    check_accessible(page)
+    save_screenshot(page, "menu-360")
     page.click("#places >> text='Sources'")
     page.wait_for_url("**/admin/usage/source/")
 
 
-def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, filled: Filled) -> None:
+def test_a_person_turns_the_page_dark_and_it_stays_dark(as_person: AsPerson, sources: VendorSources) -> None:
     page = as_person("admin")
     page.goto("/admin/")
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     page.click(".you summary")
-    accessible(page)
+    check_accessible(page)
     page.click(".theme-toggle")
-    accessible(page)
+    check_accessible(page)
     page.goto("/admin/usage/source/")
 
     assert page.get_attribute("html", "data-theme") == "dark"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
-    accessible(page)
+    check_accessible(page)
 
 
-def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, filled: Filled) -> None:
+def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, sources: VendorSources) -> None:
     read = "getComputedStyle(document.documentElement).getPropertyValue('--series-1')"
     colours = []
     for scheme in ("light", "dark"):
@@ -339,13 +339,13 @@ def test_charts_can_read_the_colours_of_either_scheme(as_person: AsPerson, fille
     assert len(set(colours)) == 2
 
 
-def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Filled) -> None:
-    someone = person("viewer")
-    page = running.new_context(base_url=live_server.url).new_page()
+def test_a_person_signs_in_and_out(browser: Any, live_server: Any, sources: VendorSources) -> None:
+    someone = create_person("viewer")
+    page = browser.new_context(base_url=live_server.url).new_page()
     faults = chromium.watch(page)
     page.goto("/admin/")
-    accessible(page)
-    picture(page, "sign-in")
+    check_accessible(page)
+    save_screenshot(page, "sign-in")
     page.fill("input[name=login]", someone.username)
     page.fill("input[name=password]", PASSWORD)
     page.click("input[type=submit]")
@@ -361,27 +361,27 @@ def test_a_person_signs_in_and_out(running: Any, live_server: Any, filled: Fille
     page.context.close()
 
 
-def test_an_address_where_nothing_is_says_so_in_the_portals_words(as_person: AsPerson, filled: Filled) -> None:
+def test_an_address_where_nothing_is_says_so_in_the_portals_words(as_person: AsPerson, sources: VendorSources) -> None:
     page = as_person("viewer")
     allow(page, "404")
 
-    answer = page.goto("/admin/nothing/")
+    response = page.goto("/admin/nothing/")
 
-    assert answer is not None
-    assert answer.status == 404
+    assert response is not None
+    assert response.status == 404
     assert "There is nothing here" in page.inner_text("h1")
-    accessible(page)
+    check_accessible(page)
 
 
-def test_a_viewer_is_refused_in_words_what_the_role_lacks(as_person: AsPerson, filled: Filled) -> None:
+def test_a_viewer_is_refused_in_words_what_the_role_lacks(as_person: AsPerson, sources: VendorSources) -> None:
     page = as_person("viewer")
     page.goto("/admin/")
     assert page.locator(".places >> text=Access").count() == 0
     allow(page, "403")
 
-    answer = page.goto("/admin/usage/source/add/")
+    response = page.goto("/admin/usage/source/add/")
 
-    assert answer is not None
-    assert answer.status == 403
+    assert response is not None
+    assert response.status == 403
     assert "You may not open this page" in page.inner_text("h1")
-    accessible(page)
+    check_accessible(page)

@@ -14,14 +14,14 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from tests.support.browser import (  # noqa: F401
     AsPerson,
-    accessible,
     as_person,
-    judge,
+    browser,
+    check_accessible,
+    check_page,
     measure_overflow,
-    picture,
-    running,
+    save_screenshot,
 )
-from tests.support.filled_portal import Filled, fill_once
+from tests.support.filled_portal import VendorSources, fill_portal_once
 from tests.support.processes import portal_process, wait_for
 from usage.models import ResourceUsage, Source, SourceDay
 
@@ -38,8 +38,8 @@ def upstream(settings: Any) -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def filled(running: Any, transactional_db: None) -> Filled:  # noqa: F811
-    return fill_once()
+def sources(browser: Any, transactional_db: None) -> VendorSources:  # noqa: F811
+    return fill_portal_once()
 
 
 def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
@@ -58,7 +58,7 @@ def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
     page.click("text=Test connection")
     expect(page.locator("#connection-result")).to_contain_text("does not accept the credential")
     expect(page.locator("#connection-result")).to_contain_text("Make a new key at the vendor")
-    accessible(page)
+    check_accessible(page)
     page.fill("#id_new_credential", upstream.world.credential)
     page.click("text=Test connection")
     expect(page.locator("#connection-result")).to_contain_text("The connection works.")
@@ -75,10 +75,10 @@ def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
         page.wait_for_selector(".run-progress")
         page.evaluate("window.notReloaded = true")
         expect(page.locator(".run-numbers")).to_contain_text(re.compile(rf"[1-9] of {DAYS} days.* left"))
-        picture(page, "source-syncing")
+        save_screenshot(page, "source-syncing")
         expect(page.locator(".run-head .badge")).to_have_text("Done")
 
-    accessible(page)
+    check_accessible(page)
     assert page.evaluate("window.notReloaded") is True
     expect(page.locator("#progress-announcement")).to_contain_text("has ended, done")
     expect(page.locator("#latest-runs")).to_contain_text(f"{DAYS} of {DAYS} days")
@@ -91,11 +91,11 @@ def test_a_person_adds_a_source_tests_it_syncs_a_range_and_watches_it_end(
 
 def test_a_run_is_watched_and_cancelled_from_its_own_page(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    sources: VendorSources,
     redis_client: object,
 ) -> None:
     page = as_person("operator")
-    page.goto(f"/admin/usage/source/{filled.environments.pk}/change/")
+    page.goto(f"/admin/usage/source/{sources.environments.pk}/change/")
     page.click("text=Sync now")
     page.wait_for_selector(".run-progress")
     run = SyncRun.objects.latest("id")
@@ -112,11 +112,11 @@ def test_a_run_is_watched_and_cancelled_from_its_own_page(
 
 def test_a_run_that_began_elsewhere_is_seen_after_a_reload_and_to_its_end(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    sources: VendorSources,
 ) -> None:
     run = SyncRun.objects.get()
     page = as_person("viewer")
-    for address in (f"/admin/usage/source/{filled.resources.pk}/change/", f"/admin/sync/syncrun/{run.pk}/change/"):
+    for address in (f"/admin/usage/source/{sources.resources.pk}/change/", f"/admin/sync/syncrun/{run.pk}/change/"):
         SyncRun.objects.update(finished_at=None)
         page.goto(address)
         page.reload()
@@ -130,7 +130,7 @@ def test_a_run_that_began_elsewhere_is_seen_after_a_reload_and_to_its_end(
 
 def test_a_page_left_open_asks_to_sign_in_when_the_session_has_ended(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    sources: VendorSources,
 ) -> None:
     page = as_person("viewer")
     page.goto(f"/admin/sync/syncrun/{SyncRun.objects.get().pk}/change/")
@@ -143,21 +143,21 @@ def test_a_page_left_open_asks_to_sign_in_when_the_session_has_ended(
 
 def test_the_page_of_a_halted_source_is_accessible_and_fits(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    sources: VendorSources,
 ) -> None:
-    Source.objects.filter(pk=filled.recipes.pk).update(
+    Source.objects.filter(pk=sources.recipes.pk).update(
         halted_at=timezone.now(), halt_reason="www.workato.com does not accept the credential (HTTP 401: Unauthorized)."
     )
     page = as_person("admin", width=360, scheme="dark")
-    page.goto(f"/admin/usage/source/{filled.recipes.pk}/change/")
-    picture(page, "source-halted-360-dark")
-    accessible(page)
+    page.goto(f"/admin/usage/source/{sources.recipes.pk}/change/")
+    save_screenshot(page, "source-halted-360-dark")
+    check_accessible(page)
     assert measure_overflow(page) <= 0
 
 
 def test_a_rejected_record_is_followed_to_its_day_and_read_again(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    sources: VendorSources,
     redis_client: object,
 ) -> None:
     page = as_person("operator")
@@ -183,17 +183,17 @@ def test_a_rejected_record_is_followed_to_its_day_and_read_again(
 
 def test_an_administrator_retires_a_source_and_brings_it_back(
     as_person: AsPerson,  # noqa: F811
-    filled: Filled,
+    sources: VendorSources,
 ) -> None:
     page = as_person("administrator")
-    address = f"/admin/usage/source/{filled.resources.pk}/change/"
+    address = f"/admin/usage/source/{sources.resources.pk}/change/"
     page.goto(address)
     page.click("#retire summary")
     page.check("#retire_sure")
-    judge(page, "source-retire")
+    check_page(page, "source-retire")
     page.click("#action-retire button")
     page.wait_for_selector("text=is its last day")
-    judge(page, "source-retired")
+    check_page(page, "source-retired")
     page.goto("/admin/usage/source/")
     expect(page.locator("#result_list")).to_contain_text("Retired")
     page.goto(address)

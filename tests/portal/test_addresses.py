@@ -19,7 +19,7 @@ def test_a_short_or_former_address_leads_to_its_page(client: Client, address: st
 
 @pytest.mark.django_db  # closing the response closes the connection of an earlier test
 def test_the_icon_is_served(client: Client) -> None:
-    answer = client.get("/static/portal/icon.svg")
-    answer.close()
+    response = client.get("/static/portal/icon.svg")
+    response.close()
 
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/svg+xml")
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "image/svg+xml")

@@ -24,7 +24,7 @@ from sync.engine.claim import claim_day, get_database_time
 from sync.engine.plan import plan_due
 from sync.heartbeats import Heartbeat, get_ages, is_silent
 from sync.models import SyncRun
-from tests.support.processes import environment, wait_for
+from tests.support.processes import build_environment, wait_for
 from tests.support.scripted_vendor import make_source
 from usage.models import Source, SourceDay
 
@@ -174,7 +174,7 @@ def test_beat_whose_clock_was_set_back_by_a_day_ticks_on(queue: redis.Redis) -> 
 @pytest.mark.django_db(transaction=True)
 def test_beat_needs_no_file_and_its_tick_carries_the_databases_time(queue: redis.Redis, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    variables = environment(PYTHONPATH=str(BASE_DIR), PORTAL_TICK_SECONDS="1", REDIS_URL=os.environ["REDIS_URL"])
+    variables = build_environment(PYTHONPATH=str(BASE_DIR), PORTAL_TICK_SECONDS="1", REDIS_URL=os.environ["REDIS_URL"])
     command = [sys.executable, "-m", "celery", "-A", "portal.celery", "beat"]
     with subprocess.Popen(command, cwd=tmp_path, env=variables) as process:
         try:

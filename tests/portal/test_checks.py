@@ -157,18 +157,18 @@ def read_by_code() -> set[str]:
 
 @pytest.mark.parametrize("expected", WRONG)
 def test_every_wrong_variable_is_named_at_once_with_what_to_set(expected: dict[tuple[str, str], str]) -> None:
-    done = run_process(CHECK, **(GOOD | dict(expected.keys())))
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    reports = re.findall(r"\((portal\.E\d+)\) ([A-Z_]+) .*\n\tHINT: .", done.stderr)
+    result = run_process(CHECK, **(GOOD | dict(expected.keys())))
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    reports = re.findall(r"\((portal\.E\d+)\) ([A-Z_]+) .*\n\tHINT: .", result.stderr)
     assert sorted(reports) == sorted((number, name) for (name, _), number in expected.items())
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_no_process_starts_without_servers_or_on_wrong_settings(start: str) -> None:
-    done = run_process(STARTS[start], SECRET_KEY=GOOD["SECRET_KEY"], PORTAL_ENCRYPTION_KEYS="no key")
-    assert done.returncode != 0
-    assert set(re.findall(r"\((portal\.E\d+)\) ([A-Z_]+) ", done.stderr)) >= {
+    result = run_process(STARTS[start], SECRET_KEY=GOOD["SECRET_KEY"], PORTAL_ENCRYPTION_KEYS="no key")
+    assert result.returncode != 0
+    assert set(re.findall(r"\((portal\.E\d+)\) ([A-Z_]+) ", result.stderr)) >= {
         ("portal.E003", "DATABASE_URL"),
         ("portal.E004", "REDIS_URL"),
         ("portal.E005", "PORTAL_ENCRYPTION_KEYS"),
@@ -177,8 +177,8 @@ def test_no_process_starts_without_servers_or_on_wrong_settings(start: str) -> N
 
 @pytest.mark.parametrize("optional", [{}, OPTIONAL])
 def test_good_settings_pass(optional: dict[str, str]) -> None:
-    done = run_process(CHECK, **GOOD, **optional)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = run_process(CHECK, **GOOD, **optional)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -204,9 +204,9 @@ def test_the_production_example_passes_the_deployment_check(capsys: pytest.Captu
     call_command("new_key")
     keys = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
     assert {name for name, value in example.items() if not value} == set(keys)
-    done = run_process([*CHECK, "--deploy", "--fail-level", "WARNING"], **(example | keys))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "no issues (0 silenced)" in done.stdout
+    result = run_process([*CHECK, "--deploy", "--fail-level", "WARNING"], **(example | keys))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "no issues (0 silenced)" in result.stdout
 
 
 def test_the_example_names_every_variable_with_a_sentence() -> None:

@@ -20,10 +20,10 @@ from portal.accounts.models import Scope, create_token
 from portal.error_reports import build_report
 from sync import tasks
 from sync.engine.plan import ensure_days
-from tests.support.api_clients import API, served
+from tests.support.api_clients import API, serve_portal
 from tests.support.processes import portal_process, wait_for
 from tests.support.scripted_vendor import make_source
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.models import SourceDay
 
 CANARY = "canary-9f3a"
@@ -94,11 +94,11 @@ def ask(port: int, method: str, path: str, body: str = "", **headers: str) -> in
 
 @pytest.mark.django_db(transaction=True)
 def test_requests_that_fail_report_where_and_nothing_of_the_request(sentry: Sentry) -> None:
-    person("admin")
+    create_person("admin")
     source = make_source(CANARY)
     _, secret = create_token(CANARY, Scope.values)
     bearer = {"Authorization": f"Bearer {secret}"}
-    with served(PORTAL_SENTRY_DSN=sentry.dsn, PORTAL_VENDOR_KEY=CANARY) as port:
+    with serve_portal(PORTAL_SENTRY_DSN=sentry.dsn, PORTAL_VENDOR_KEY=CANARY) as port:
         with rename_table("usage_environmentusage"):
             assert ask(port, "GET", f"{API}/environment-usage/?environment_id={CANARY}", **bearer) == 500
         with rename_table("sync_syncrun"):

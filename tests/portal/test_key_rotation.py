@@ -18,7 +18,7 @@ from django.test import Client, override_settings
 from portal.accounts.audit.models import AuditEntry
 from portal.incidents.models import Channel
 from tests.support.factories import SourceFactory
-from tests.support.users import client_of, person
+from tests.support.users import create_person, sign_in_as
 from usage.fields import LockedText, get_cipher
 from usage.models import Source
 
@@ -65,7 +65,7 @@ def opens(key: str, ciphertext: str) -> bool:
 
 def store_secrets(key: str) -> Any:
     """Store one of every kind of secret, locked with `key`; returns the user of the second factor."""
-    user = person("viewer")
+    user = create_person("viewer")
     with override_settings(PORTAL_ENCRYPTION_KEYS=[key]):
         SourceFactory(slug="ona", credential_env="", credential="token of ona")
         SourceFactory(slug="none")
@@ -122,8 +122,8 @@ def test_what_no_key_opens_is_counted_and_left_alone_and_the_others_are_locked_a
 def test_sessions_and_links_survive_a_change_of_the_secret_key() -> None:
     old, new = "o" * 50, "n" * 50
     with override_settings(SECRET_KEY=old):
-        client: Client = client_of("viewer")
-        user = person("operator")
+        client: Client = sign_in_as("viewer")
+        user = create_person("operator")
         link = default_token_generator.make_token(user)
     with override_settings(SECRET_KEY=new, SECRET_KEY_FALLBACKS=[old]):
         assert client.get("/admin/").status_code == 200

@@ -17,7 +17,7 @@ from sync.engine.load import load_next
 from sync.engine.plan import request_sync
 from sync.http.background import BackgroundThreads
 from sync.models import SyncRun, Trigger
-from tests.support.scripted_vendor import DAY, Listing, row
+from tests.support.scripted_vendor import DAY, Listing, build_run
 from usage.models import Source
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -54,7 +54,7 @@ def test_a_request_id_that_is_not_fit_for_a_line_is_replaced(client: Client, req
 def test_every_line_about_a_run_has_the_id_of_the_request_that_asked_for_it(
     source: Source, listing: Listing, lines: Lines, django_capture_on_commit_callbacks: Any
 ) -> None:
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     with django_capture_on_commit_callbacks(execute=True):
         with structlog.contextvars.bound_contextvars(request_id="request-1"):
             run = request_sync(source, DAY, DAY.replace(day=DAY.day + 1), Trigger.API)

@@ -26,11 +26,11 @@ from sync.engine.load import load_next
 from sync.heartbeats import Heartbeat, record_heartbeat
 from sync.models import AttemptTotal, LoadAttempt
 from sync.vendors.base import Rejection
-from tests.support.api_clients import API, bearer, refused, served
+from tests.support.api_clients import API, create_api_client, get_problem_details, serve_portal
 from tests.support.factories import SourceDayFactory, SourceFactory
 from tests.support.processes import wait_for
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
-from tests.support.users import client_of, person
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
+from tests.support.users import create_person, sign_in_as
 from usage.models import DayState, Source, SourceDay
 from usage.slots import hold_slot
 from usage.standby import STANDBY
@@ -50,7 +50,7 @@ def counts(monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis) -> Reques
 
 def scrape(client: Client | None = None) -> dict[tuple[str, Labels], float]:
     """Return every sample by name and labels."""
-    response = (client or bearer(Scope.METRICS_READ)).get("/metrics")
+    response = (client or create_api_client(Scope.METRICS_READ)).get("/metrics")
     assert response.status_code == 200, response.content
     return parse(response.text)
 
@@ -66,12 +66,12 @@ def value(samples: dict[tuple[str, Labels], float], name: str, **labels: str) ->
 
 
 def test_only_a_token_with_the_scope_reads_metrics() -> None:
-    refused(Client().get("/metrics"), 401)
-    refused(client_of("administrator").get("/metrics"), 401)
+    get_problem_details(Client().get("/metrics"), 401)
+    get_problem_details(sign_in_as("administrator").get("/metrics"), 401)
     scopes = [scope for scope in Scope if scope != Scope.METRICS_READ]
-    assert "metrics:read" in refused(bearer(*scopes).get("/metrics"), 403)[""][0]
-    refused(bearer(Scope.METRICS_READ).post("/metrics"), 405)
-    refused(bearer(Scope.METRICS_READ).get(f"{API}/environment-usage/"), 403)
+    assert "metrics:read" in get_problem_details(create_api_client(*scopes).get("/metrics"), 403)[""][0]
+    get_problem_details(create_api_client(Scope.METRICS_READ).post("/metrics"), 405)
+    get_problem_details(create_api_client(Scope.METRICS_READ).get(f"{API}/environment-usage/"), 403)
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_only_a_token_with_the_scope_reads_metrics() -> None:
     ],
 )
 def test_the_format_is_the_one_that_the_client_takes(accept: str, content_type: str) -> None:
-    response = bearer(Scope.METRICS_READ).get("/metrics", headers={"Accept": accept})
+    response = create_api_client(Scope.METRICS_READ).get("/metrics", headers={"Accept": accept})
     assert (response.status_code, response["Content-Type"].startswith(content_type)) == (200, True)
 
 
 def test_a_source_has_its_lag_its_days_by_status_its_records_and_what_reading_cost(
     source: Source, listing: Listing
 ) -> None:
-    listing.records[DAY] = [row(1), row(2)]
+    listing.records[DAY] = [build_run(1), build_run(2)]
     listing.rejected[DAY] = [Rejection("{}", "bad")]
     read_day(source)
     samples = scrape()
@@ -115,7 +115,7 @@ def test_a_source_has_its_lag_its_days_by_status_its_records_and_what_reading_co
 
 
 def test_counters_of_attempts_only_ever_grow(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     for _ in range(3):
         read_day(source)
     LoadAttempt.objects.all().delete()  # as prune does
@@ -126,27 +126,27 @@ def test_counters_of_attempts_only_ever_grow(source: Source, listing: Listing) -
 
 
 def test_an_attempt_that_another_worker_took_over_is_counted_once(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
 
     def take_over(*_: Any) -> None:
-        listing.during = None
+        listing.before_page = None
         SourceDay.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
         assert claim_day(source.pk, "another") is not None
 
-    listing.during = take_over
+    listing.before_page = take_over
     SourceDayFactory(source=source, day=DAY, state=DayState.DUE, due_at=timezone.now())
     load_next(source.pk)
     assert dict(AttemptTotal.objects.values_list("outcome", "attempts")) == {"lost": 1}
 
 
 def test_open_incidents_and_messages_that_nobody_has_sent(source: Source) -> None:
-    words = {"subject": "x", "severity": "critical", "state": "Low", "message": "is wrong."}
-    incident = Incident.objects.create(condition="disk_low", key="host:a", **words)
-    Incident.objects.create(condition="disk_low", key="host:b", **words, resolved_at=timezone.now())
+    values = {"subject": "x", "severity": "critical", "state": "Low", "message": "is wrong."}
+    incident = Incident.objects.create(condition="disk_low", key="host:a", **values)
+    Incident.objects.create(condition="disk_low", key="host:b", **values, resolved_at=timezone.now())
     channel = Channel.objects.create(name="ops", recipients="ops@example.com")
     hour_ago = timezone.now() - timedelta(hours=1)
     Message.objects.create(key="1", channel=channel, incident=incident, event="opened", created_at=hour_ago)
-    report = Report.objects.create(name="monthly", owner=person("viewer"), next_at=timezone.now())
+    report = Report.objects.create(name="monthly", owner=create_person("viewer"), next_at=timezone.now())
     waits = {"scheduled_at": hour_ago, "created_at": hour_ago, "wait_until": timezone.now() + timedelta(days=1)}
     Message.objects.create(key="2", report=report, event="report", **waits)
     samples = scrape()
@@ -176,13 +176,13 @@ def test_what_is_due_and_who_was_seen(source: Source) -> None:
 def test_a_token_that_is_limited_to_sources_sees_no_other(source: Source) -> None:
     hidden_source = SourceFactory(slug="hidden")
     SourceDayFactory(source=hidden_source, state=DayState.DUE, due_at=timezone.now() - timedelta(hours=1))
-    samples = scrape(bearer(Scope.METRICS_READ, sources=[source]))
+    samples = scrape(create_api_client(Scope.METRICS_READ, sources=[source]))
     assert {dict(labels)["source"] for _, labels in samples if "source" in dict(labels)} == {source.slug}
     assert value(samples, "portal_queue_days") == 0
 
 
 def test_requests_are_counted_by_route_method_and_status_and_make_no_series_of_their_own() -> None:
-    client = bearer()
+    client = create_api_client()
     for path in (
         "environment-usage/?page_size=1",
         "environment-usage/",
@@ -212,9 +212,9 @@ def test_requests_are_counted_by_route_method_and_status_and_make_no_series_of_t
 def test_without_redis_the_metrics_of_the_database_are_there_and_no_request_is_lost(
     source: Source, settings: Settings
 ) -> None:
-    client = bearer(Scope.METRICS_READ)
+    client = create_api_client(Scope.METRICS_READ)
     url = settings.REDIS_URL
-    bearer().get(f"{API}/sources/")
+    create_api_client().get(f"{API}/sources/")
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     samples = scrape(client)
     assert value(samples, "portal_redis_up") == 0
@@ -271,7 +271,7 @@ def test_exports_under_way_are_those_of_the_processes_that_live(redis_client: re
 @pytest.mark.django_db(transaction=True)
 def test_two_web_servers_with_several_processes_give_the_same_figures() -> None:
     _, secret = create_token("test", [Scope.METRICS_READ, Scope.SYNC_READ])
-    with served("--workers", "2") as first_port, served() as second_port:
+    with serve_portal("--workers", "2") as first_port, serve_portal() as second_port:
         responses = [ask(port, f"{API}/sources/", secret) for port in (first_port, second_port) for _ in range(20)]
         assert {status for status, _ in responses} == {200}
         labels = {"route": "api:sources-list", "method": "GET", "status": "200"}
@@ -292,18 +292,18 @@ def test_two_web_servers_with_several_processes_give_the_same_figures() -> None:
 
 def test_the_documentation_names_every_metric(source: Source, listing: Listing) -> None:
     read_day(source)
-    bearer().get(f"{API}/sources/")
+    create_api_client().get(f"{API}/sources/")
     record_heartbeat(Heartbeat.BEAT)
     page = (BASE_DIR / "docs/monitoring.md").read_text()
-    named = set(re.findall(r"^\| `(portal_\w+)` \|", page, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(portal_\w+)` \|", page, re.MULTILINE))
     scraped = {re.sub(r"_(bucket|sum|count)$", "", name) for name, _ in scrape() if not name.endswith("_created")}
     # tests/end_to_end/test_standby.py scrapes those of a standby.
-    assert named == scraped | {"portal_standby_up", "portal_standby_lag_seconds"}
+    assert documented == scraped | {"portal_standby_up", "portal_standby_lag_seconds"}
 
 
 def ask(port: int, path: str, secret: str) -> tuple[int, str]:
     """Return status and body of an answer, over a connection of its own."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", path, headers={"Authorization": f"Bearer {secret}"})
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
+        response = connection.getresponse()
+        return response.status, response.read().decode()

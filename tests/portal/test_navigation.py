@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from portal import navigation
 from portal.documentation import convert_markdown, render_markdown
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 
 pytestmark = pytest.mark.django_db
 
@@ -28,21 +28,21 @@ def list_links(client: Client, address: str = "/admin/") -> dict[str, str]:
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "administrator", "admin"])
 def test_every_link_opens_for_whoever_sees_it(role: str) -> None:
-    client = client_of(role)
+    client = sign_in_as(role)
 
     for address in list_links(client):
         assert client.get(address, follow=True).status_code == 200, address
 
 
 def test_a_viewer_has_no_link_to_tokens_users_or_the_audit_log() -> None:
-    urls = list_links(client_of("viewer"))
+    urls = list_links(sign_in_as("viewer"))
 
     assert reverse("admin:usage_environmentusage_changelist") in urls
     assert not {address for address in urls if address.startswith(("/admin/accounts/", "/admin/auth/"))}
 
 
 def test_the_page_that_is_open_is_marked_and_the_list_it_belongs_to() -> None:
-    client = client_of("admin")
+    client = sign_in_as("admin")
     sources, runs = reverse("admin:usage_source_changelist"), reverse("admin:sync_syncrun_changelist")
 
     assert list_links(client, sources)[sources] == "page"
@@ -52,7 +52,7 @@ def test_the_page_that_is_open_is_marked_and_the_list_it_belongs_to() -> None:
 
 
 def test_a_page_looks_up_each_address_of_the_navigation_once() -> None:
-    client = client_of("admin")
+    client = sign_in_as("admin")
     with patch.object(navigation, "reverse", wraps=reverse) as lookup:
         list_links(client)
 
@@ -60,13 +60,13 @@ def test_a_page_looks_up_each_address_of_the_navigation_once() -> None:
 
 
 def test_the_tables_of_one_app_are_not_a_page_of_their_own() -> None:
-    answer = client_of("admin").get(reverse("admin:app_list", args=["usage"]))
+    response = sign_in_as("admin").get(reverse("admin:app_list", args=["usage"]))
 
-    assert (answer.status_code, answer["Location"]) == (302, reverse("admin:index"))
+    assert (response.status_code, response["Location"]) == (302, reverse("admin:index"))
 
 
 def test_a_label_is_the_same_in_the_menu_and_in_the_heading() -> None:
-    client = client_of("admin")
+    client = sign_in_as("admin")
 
     for url_name, label in (
         ("usage_sourceday_changelist", "Source days"),
@@ -83,7 +83,7 @@ def test_a_label_is_the_same_in_the_menu_and_in_the_heading() -> None:
 
 
 def test_every_document_is_a_page_and_its_links_lead_to_pages() -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     index = reverse("admin:document", args=["docs/index.md"])
     visited, queue = set(), [index]
 
@@ -102,7 +102,7 @@ def test_every_document_is_a_page_and_its_links_lead_to_pages() -> None:
 
 
 def test_the_path_of_a_document_names_the_documentation_once() -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     trails = [
         re.findall(
             r"<li[^>]*>(?:<a[^>]*>)?([^<]+)", client.get(url).content.decode().split('aria-label="Breadcrumbs"')[1]
@@ -117,7 +117,7 @@ def test_the_path_of_a_document_names_the_documentation_once() -> None:
 
 @pytest.mark.parametrize("path", ["portal/settings.py", "docs/../portal/settings.py", "docs/none.markdown", "docs"])
 def test_nothing_but_a_document_is_a_page_of_the_documentation(path: str) -> None:
-    assert client_of("viewer").get(f"/admin/documentation/{path}").status_code == 404
+    assert sign_in_as("viewer").get(f"/admin/documentation/{path}").status_code == 404
 
 
 def test_the_documentation_is_for_who_is_signed_in() -> None:

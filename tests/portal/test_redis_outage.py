@@ -15,10 +15,10 @@ import pytest
 from django.test import Client
 
 from portal.accounts.models import Scope, create_token
-from tests.support.api_clients import API, served
+from tests.support.api_clients import API, serve_portal
 from tests.support.factories import SourceDayFactory, SourceFactory
 from tests.support.redis_proxy import RedisProxy, redis_proxy
-from tests.support.users import PASSWORD, person
+from tests.support.users import PASSWORD, create_person
 from usage.models import Source
 
 # Another process has to see what a test stores.
@@ -69,13 +69,13 @@ class Portal:
 @pytest.fixture
 def portal() -> Iterator[Portal]:
     """A portal that has answered with Redis."""
-    user = person("admin")
+    user = create_person("admin")
     client = Client()
     client.force_login(user)
     source: Source = SourceFactory(slug="main")
     SourceDayFactory(source=source)
     _, secret = create_token("test", [Scope.USAGE_READ, Scope.SYNC_RUN], rate="3/min")
-    with redis_proxy(os.environ["REDIS_URL"]) as redis, served(REDIS_URL=redis.url) as port:
+    with redis_proxy(os.environ["REDIS_URL"]) as redis, serve_portal(REDIS_URL=redis.url) as port:
         portal = Portal(port, redis, secret, SimpleCookie({"csrftoken": CSRF, **client.cookies}), source)
         assert portal.call_api("GET", "/environment-usage/")[0] == 200
         assert portal.open_page("/admin/")[0] == 200

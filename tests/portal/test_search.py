@@ -18,7 +18,7 @@ from tests.support.factories import (
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.users import client_of, person
+from tests.support.users import create_person, sign_in_as
 from usage.models import DirectoryEntry, EnvironmentUsage, NameKind, SavedView, Source
 
 pytestmark = pytest.mark.django_db
@@ -34,9 +34,9 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def find(client: Client, text: str) -> dict[str, list[tuple[str, str]]]:
     """Return what is found: by sort, the titles with their addresses."""
-    answer: Any = client.get("/admin/search/", {"q": text})
-    assert answer.status_code == 200
-    return {group.title: [(hit.title, hit.url) for hit in group.hits] for group in answer.context["groups"]}
+    response: Any = client.get("/admin/search/", {"q": text})
+    assert response.status_code == 200
+    return {group.title: [(hit.title, hit.url) for hit in group.hits] for group in response.context["groups"]}
 
 
 def list_titles(client: Client, text: str) -> list[str]:
@@ -52,7 +52,7 @@ def create_entry(source: Source, kind: NameKind, vendor_id: str, text: str, **va
 def test_a_pasted_id_leads_to_its_record() -> None:
     run = EnvironmentUsageFactory(record_id=RUN, environment_id=ENVIRONMENT)
     page = f"/admin/usage/environmentusage/{run.pk}/change/"
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
 
     assert find(client, f"  {RUN.upper()} ") == {"Ids": [(f"Run {RUN.upper()}", page)]}
     assert find(client, ENVIRONMENT)["Ids"] == [(f"Environment {ENVIRONMENT}", page)]
@@ -65,7 +65,7 @@ def test_an_id_of_several_records_leads_to_the_latest_and_to_all() -> None:
     latest = ResourceUsageFactory(
         source=source, resource_id="r-1", project_id=77, day=datetime(2026, 1, 9, tzinfo=UTC).date()
     )
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
 
     page: Any = client.get("/admin/search/", {"q": "r-1"})
 
@@ -79,7 +79,7 @@ def test_an_id_of_several_records_leads_to_the_latest_and_to_all() -> None:
 
 def test_numbers_of_recipes_and_workspaces_are_found() -> None:
     RecipeUsageFactory(recipe_id=9001, workspace_id=501)
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
 
     assert "Recipe 9001" in list_titles(client, "9001")
     assert "Workspace 501" in list_titles(client, "501")
@@ -92,9 +92,9 @@ def test_the_number_of_a_run_or_an_incident_leads_to_its_page_for_who_may_see_it
     run = SyncRun.objects.create(
         pk=10**6, source=source, trigger=Trigger.ADMIN, from_day=day, to_day=day + timedelta(days=1)
     )
-    words = {"subject": "Disk of a", "severity": "critical", "state": "Low", "message": "is full."}
-    incident = Incident.objects.create(pk=10**6 + 1, condition="disk_low", key="host:a", **words)
-    client = client_of("viewer")
+    values = {"subject": "Disk of a", "severity": "critical", "state": "Low", "message": "is full."}
+    incident = Incident.objects.create(pk=10**6 + 1, condition="disk_low", key="host:a", **values)
+    client = sign_in_as("viewer")
 
     for row, label, page in (
         (run, "Run of the sync", f"/admin/sync/syncrun/{run.pk}/change/"),
@@ -111,9 +111,9 @@ def test_the_number_of_a_run_or_an_incident_leads_to_its_page_for_who_may_see_it
 
 
 def test_a_form_that_no_menu_has_is_found_by_who_may_open_it() -> None:
-    pages = find(client_of("administrator"), "add token")["Pages"]
+    pages = find(sign_in_as("administrator"), "add token")["Pages"]
     assert pages == [("Add an API token", "/admin/accounts/apitoken/add/")]
-    assert "Pages" not in find(client_of("viewer"), "add token")
+    assert "Pages" not in find(sign_in_as("viewer"), "add token")
 
 
 def test_names_lead_to_their_chart_and_teams_too() -> None:
@@ -121,7 +121,7 @@ def test_names_lead_to_their_chart_and_teams_too() -> None:
     create_entry(source, NameKind.PROJECT, "p-1", "Payments, new")
     create_entry(source, NameKind.TEAM, "t-1", "Payments team")
     group = create_entry(source, NameKind.GROUP, "g-1", "Payments group")
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
 
     urls = dict(find(client, "payments")["Names"])
 
@@ -138,12 +138,12 @@ def test_people_are_found_by_name_only_by_those_who_may_see_it() -> None:
     source = SourceFactory(vendor="ona")
     create_entry(source, NameKind.USER, "u-1", "Ada Lovelace", email="ada@example.com", pseudonym="Kolibatumi")
 
-    assert list_titles(client_of("administrator"), "lovelace") == ["Ada Lovelace"]
-    viewer = client_of("viewer")
+    assert list_titles(sign_in_as("administrator"), "lovelace") == ["Ada Lovelace"]
+    viewer = sign_in_as("viewer")
     for text in ("lovelace", "ada@example", "kolibatumi"):
         assert list_titles(viewer, text) == []
-    answer = viewer.get("/admin/search/", {"q": "u-1"}).content.decode()
-    assert "Lovelace" not in answer
+    response = viewer.get("/admin/search/", {"q": "u-1"}).content.decode()
+    assert "Lovelace" not in response
 
 
 def test_someone_limited_to_a_source_finds_nothing_of_another() -> None:
@@ -151,19 +151,19 @@ def test_someone_limited_to_a_source_finds_nothing_of_another() -> None:
     for source in (visible, hidden):
         EnvironmentUsageFactory(source=source, record_id=f"run-{source.slug}", project_id="p-shared")
         create_entry(source, NameKind.PROJECT, f"p-{source.slug}", f"Payments {source.slug}")
-    owner = person("admin")
+    owner = create_person("admin")
     SavedView.objects.create(
         owner=owner, name="Payments view", kind="environment-usage", question="source=mine-b", shared=True
     )
-    client = client_of("viewer", sources=[visible])
+    client = sign_in_as("viewer", sources=[visible])
 
     assert list_titles(client, "payments") == ["Payments mine-a"]
     assert "mine-b" not in "".join(list_titles(client, "mine"))
     assert find(client, "run-mine-b") == {}
     assert list_titles(client, "run-mine-a") == ["Run run-mine-a"]
-    answer = client.get("/admin/search/", {"q": "p-shared"}).content.decode()
-    assert "mine-a" in answer
-    assert "mine-b" not in answer
+    response = client.get("/admin/search/", {"q": "p-shared"}).content.decode()
+    assert "mine-a" in response
+    assert "mine-b" not in response
 
 
 def test_someone_without_a_permission_finds_nothing_that_needs_it() -> None:
@@ -180,7 +180,7 @@ def test_someone_without_a_permission_finds_nothing_that_needs_it() -> None:
 
 def test_sources_views_pages_and_settings_are_found() -> None:
     SourceFactory(slug="gcore-main", vendor="gcore")
-    user = person("viewer")
+    user = create_person("viewer")
     view = SavedView.objects.create(owner=user, name="Spend by team", kind="resource-usage", question="group_by=day")
     client = Client()
     client.force_login(user)
@@ -199,14 +199,14 @@ def test_sources_views_pages_and_settings_are_found() -> None:
 @pytest.mark.parametrize("text", ["", " ", "a", "\0\0", "%", "x" * 5000, "<script>", "~none", "id:1'--"])
 def test_odd_texts_find_nothing_and_break_nothing(text: str) -> None:
     SourceFactory()
-    answer = client_of("viewer").get("/admin/search/", {"q": text})
-    assert answer.status_code == 200
-    assert b"<script>alert" not in answer.content
+    response = sign_in_as("viewer").get("/admin/search/", {"q": text})
+    assert response.status_code == 200
+    assert b"<script>alert" not in response.content
 
 
 def test_a_search_costs_the_same_queries_and_reads_indexes_only() -> None:
     source = SourceFactory(vendor="ona")
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
 
     def count_queries() -> int:
         with CaptureQueriesContext(connection) as captured:

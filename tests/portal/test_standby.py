@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from portal import standby as portal_standby
 from portal.standby import Sample, Standby, StandbyMiddleware, Unusable, choose_database, read_written, record_written
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.standby import STANDBY, get_data_time, get_replica_lag, get_standby_state, leave_standby, require_settled
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ def standby(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Sta
 def build_request(method: str = "GET", path: str = "/admin/", user: Any = None) -> HttpRequest:
     """Return a request of a signed-in person, as the middlewares before this one leave it."""
     request = getattr(RequestFactory(), method.lower())(path)
-    request.user = user or person("viewer")
+    request.user = user or create_person("viewer")
     return request
 
 
@@ -56,8 +56,8 @@ def choose(request: HttpRequest) -> str:
     return "" if is_standby else getattr(request, "standby_reason", "not asked")
 
 
-def answer(request: Any, name: str = "index") -> tuple[bool, str]:
-    """Answer a page through the middleware; returns whether it was read from the standby, and what the answer names."""
+def get_response_database(request: Any, name: str = "index") -> tuple[bool, str]:
+    """Send a request through the middleware; returns whether it read from the standby, and the database that the response names."""
     primary = connections[DEFAULT_DB_ALIAS]
     is_standby = []
 
@@ -77,11 +77,11 @@ def test_without_a_standby_nothing_is_chosen_and_no_answer_names_a_database(sett
     request = build_request()
     assert STANDBY not in settings.DATABASES
     assert choose(request) == "not asked"
-    assert answer(request) == (False, "")
+    assert get_response_database(request) == (False, "")
 
 
 def test_a_page_that_reads_comes_from_the_standby_and_says_how_old_it_is(standby: Standby) -> None:
-    is_standby, database = answer(build_request())
+    is_standby, database = get_response_database(build_request())
     assert is_standby
     assert re.fullmatch(r"standby; lag=\d+\.\d", database)
     assert (get_standby_state(), get_replica_lag()) == (None, None)
@@ -100,34 +100,34 @@ def test_a_page_that_reads_comes_from_the_standby_and_says_how_old_it_is(standby
 def test_what_writes_a_form_and_what_nobody_signed_in_for_reads_from_the_primary(
     standby: Standby, request_values: Any, name: str
 ) -> None:
-    assert answer(build_request(**request_values), name) == (False, "")
+    assert get_response_database(build_request(**request_values), name) == (False, "")
 
 
 def test_permissions_are_those_of_the_primary(standby: Standby) -> None:
-    user = User.objects.get(pk=person("viewer").pk)
+    user = User.objects.get(pk=create_person("viewer").pk)
     request = build_request(user=user)
     choose_database(request)
     assert get_standby_state() is not None
     assert "_perm_cache" in vars(user)
     leave_standby()
     # A superuser has all of them, which is not asked of a database.
-    admin = User.objects.get(pk=person("admin").pk)
+    admin = User.objects.get(pk=create_person("admin").pk)
     admin.is_superuser = True
     assert choose(build_request(user=admin)) == ""
     assert "_perm_cache" not in vars(admin)
 
 
 def test_who_has_made_a_change_reads_from_the_primary_until_the_standby_has_replayed_it(standby: Standby) -> None:
-    user, other = person("viewer"), person("operator")
-    answer(build_request("POST", user=user))
+    user, second_user = create_person("viewer"), create_person("operator")
+    get_response_database(build_request("POST", user=user))
     request = build_request(user=user)
     written = read_written(request)
     assert written > 0
     assert choose(build_request(user=user)) == ""  # all is replayed
     standby.read_position = lambda: written - 1  # type: ignore[method-assign]
     standby.needed = 1
-    assert answer(request) == (False, "primary; standby=unreplayed")
-    assert read_written(build_request(user=other)) == 0
+    assert get_response_database(request) == (False, "primary; standby=unreplayed")
+    assert read_written(build_request(user=second_user)) == 0
 
 
 def test_a_request_that_leaves_the_standby_midway_says_so(standby: Standby) -> None:

@@ -17,7 +17,7 @@ from sync import tasks
 from sync.engine.plan import ensure_days
 from sync.tracing import open_span
 from tests.portal.test_error_reports import CANARY, REQUEST_ID, ask
-from tests.support.api_clients import API, served
+from tests.support.api_clients import API, serve_portal
 from tests.support.processes import portal_process, wait_for
 from tests.support.scripted_vendor import make_source
 from usage.models import DayState, SourceDay
@@ -68,7 +68,7 @@ def collector(httpserver: HTTPServer) -> Collector:
 def test_a_request_is_a_span_of_its_route_in_the_proxys_trace(collector: Collector) -> None:
     _, secret = create_token(CANARY, Scope.values)
     headers = {"Authorization": f"Bearer {secret}", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-    with served(PORTAL_TRACES_URL=collector.url) as port:
+    with serve_portal(PORTAL_TRACES_URL=collector.url) as port:
         assert ask(port, "GET", f"{API}/environment-usage/?environment_id={CANARY}", **headers) == 200
         assert ask(port, "GET", f"/{CANARY}", **headers) == 404
         span, facts = collector.wait("GET api:environment-usage-list")

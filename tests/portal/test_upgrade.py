@@ -19,7 +19,7 @@ from sync.errors import ErrorCode
 from sync.heartbeats import Heartbeat, get_ages
 from sync.models import LoadAttempt
 from tests.support.processes import WAIT_SECONDS, wait_for
-from tests.support.scripted_vendor import DAY, Listing, held, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, read_day
 from usage.models import DayState, Source, SourceDay
 from usage.schema_state import KEY, NEWER, hold_schema
 
@@ -60,15 +60,15 @@ def test_workers_wait_while_the_schema_is_newer_and_go_on_by_themselves(
 
 
 def test_a_day_whose_schema_changed_while_it_was_read_is_read_again_later(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(1)]
-    listing.during = lambda day, at: apply_next()
+    listing.records[DAY] = [build_run(1)]
+    listing.before_page = lambda day, at: apply_next()
     attempt = read_day(source)
     assert (attempt.outcome, attempt.error_code) == (LoadAttempt.Outcome.DEFERRED, ErrorCode.SCHEMA_DIFFERS)
     day = SourceDay.objects.get(day=DAY)
-    assert (day.state, day.failures, held(source)) == (DayState.DUE, 0, {})
+    assert (day.state, day.failures, get_revisions(source)) == (DayState.DUE, 0, {})
 
     unapply_next()
-    listing.during = None
+    listing.before_page = None
     assert read_day(source).outcome == LoadAttempt.Outcome.LOADED
 
 
@@ -83,11 +83,11 @@ def open_transaction(statement: str) -> Iterator[Any]:
         second_connection.rollback()  # closed alone, the connection would keep its locks until the server has noticed
 
 
-def migrate_in_thread(done: threading.Event) -> threading.Thread:
+def migrate_in_thread(result: threading.Event) -> threading.Thread:
     def run() -> None:
         try:
             call_command("migrate", verbosity=0)
-            done.set()
+            result.set()
         finally:
             connection.close()
 
@@ -105,14 +105,14 @@ def count_waiting() -> int:
 
 
 def test_migrate_waits_for_a_day_that_is_being_stored() -> None:
-    done = threading.Event()
+    result = threading.Event()
     with transaction.atomic():
         hold_schema()
-        thread = migrate_in_thread(done)
+        thread = migrate_in_thread(result)
         wait_for(count_waiting, "migrate to wait")
-        assert not done.is_set()
+        assert not result.is_set()
     thread.join(WAIT_SECONDS)
-    assert done.is_set()
+    assert result.is_set()
 
 
 def test_a_table_that_is_in_use_holds_up_migrate_and_nobody_else(

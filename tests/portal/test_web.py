@@ -19,10 +19,10 @@ from portal.accounts.models import create_token
 from portal.environment import BASE_DIR
 from portal.web import STOP_SECONDS
 from tests.benchmarks.cost import children
-from tests.support.api_clients import API, answers, hold_port
-from tests.support.exports import many_runs
-from tests.support.processes import WAIT_SECONDS, PortalProcess, environment, portal_process, wait_for
-from tests.support.trickle import trickling
+from tests.support.api_clients import API, hold_port, is_ready
+from tests.support.exports import create_many_runs
+from tests.support.processes import WAIT_SECONDS, PortalProcess, build_environment, portal_process, wait_for
+from tests.support.trickle import trickle_connections
 
 # Another process has to see what a test stores.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ MOMENTS = ("", "Starting granian", "Spawning worker-1")
 @pytest.fixture
 def secret() -> str:
     """A token's secret, and records behind it."""
-    many_runs(2000)
+    create_many_runs(2000)
     return create_token("test")[1]
 
 
@@ -77,7 +77,7 @@ def test_strangers_who_read_a_page_a_byte_a_second_do_not_hold_the_portal_up(por
     # Somebody else: one person has a few requests answered at once.
     stranger = create_token("stranger")[1]
     head = f"GET {PAGE} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {stranger}\r\n\r\n"
-    with trickling(port, head.encode(), read=True):
+    with trickle_connections(port, head.encode(), read=True):
         assert_serves(port, secret)
 
 
@@ -87,9 +87,9 @@ def test_strangers_of_every_sort_at_once_do_not_hold_the_portal_up_nor_a_databas
     # Each sort alone fills fewer threads than the server has.
     head = f"GET {SCRIPT} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     with (
-        trickling(port, BODY, send=b"a"),
-        trickling(port, HEAD + b"X-Slow: ", send=b"a"),
-        trickling(port, head, read=True),
+        trickle_connections(port, BODY, send=b"a"),
+        trickle_connections(port, HEAD + b"X-Slow: ", send=b"a"),
+        trickle_connections(port, head, read=True),
     ):
         # Had each stranger a connection to the database, the pool would have none left.
         assert_serves(port, secret)
@@ -147,8 +147,8 @@ def test_sigterm_ends_the_server_at_any_moment_of_its_start() -> None:
 
 def test_sigterm_ends_the_server_while_strangers_trickle() -> None:
     with hold_port() as port, portal_process(web(port)) as process:
-        wait_for(lambda: answers(port), "the server to answer")
-        with trickling(port, BODY, send=b"a"), trickling(port, HEAD + b"X-Slow: ", send=b"a"):
+        wait_for(lambda: is_ready(port), "the server to answer")
+        with trickle_connections(port, BODY, send=b"a"), trickle_connections(port, HEAD + b"X-Slow: ", send=b"a"):
             time.sleep(1)
             assert measure_end(process) < END_SECONDS
 
@@ -156,7 +156,7 @@ def test_sigterm_ends_the_server_while_strangers_trickle() -> None:
 def test_a_taken_port_is_refused_and_the_first_server_keeps_it(port: int) -> None:
     command = [sys.executable, *web(port)]
     second = subprocess.run(
-        command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        command, cwd=BASE_DIR, env=build_environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert second.returncode == 1
     assert second.stderr == f"Port {port} of 127.0.0.1 is taken; choose another with --port or --host.\n"
@@ -165,19 +165,19 @@ def test_a_taken_port_is_refused_and_the_first_server_keeps_it(port: int) -> Non
 
 def test_an_address_of_another_machine_is_refused_by_its_name() -> None:
     command = [sys.executable, "-m", "portal.web", "--host", "192.0.2.1"]
-    done = subprocess.run(command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Port 8000 of 192.0.2.1 cannot be used" in done.stderr
+    result = subprocess.run(command, cwd=BASE_DIR, env=build_environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "Port 8000 of 192.0.2.1 cannot be used" in result.stderr
 
 
 def test_a_worker_that_is_killed_is_replaced_and_all_end_with_a_server_that_is_killed() -> None:
     with hold_port() as port, portal_process(web(port)) as process:
-        wait_for(lambda: answers(port), "the server to answer")
+        wait_for(lambda: is_ready(port), "the server to answer")
         before = children(process.pid)
         assert len(before) == 2
         os.kill(before[0], signal.SIGKILL)
         wait_for(lambda: len({*children(process.pid)} - {before[0]}) == 2, "another worker")
-        wait_for(lambda: answers(port), "the server to answer")
+        wait_for(lambda: is_ready(port), "the server to answer")
         assert process.poll() is None
         process.kill()
         process.wait()

@@ -15,8 +15,8 @@ from django.test import Client
 from portal.accounts.models import Scope, create_token
 from tests.support.api_clients import API
 from tests.support.factories import SourceFactory
-from tests.support.source_days import hold_days
-from tests.support.users import person
+from tests.support.source_days import create_source_days
+from tests.support.users import create_person
 
 # Another process has to see what a test stores.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -64,7 +64,7 @@ def fill() -> None:
             """,
             [source.pk, RESOURCES],
         )
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
 
 
 def ask(port: int, path: str, headers: dict[str, str]) -> int:
@@ -80,7 +80,7 @@ def ask(port: int, path: str, headers: dict[str, str]) -> int:
 def test_the_process_answers_at_once_while_a_person_does_their_worst(web_server: Callable[..., int]) -> None:
     fill()
     client = Client()
-    client.force_login(person("admin"))
+    client.force_login(create_person("admin"))
     cookie = {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
     token = {"Authorization": f"Bearer {create_token('worst', list(Scope))[1]}"}
     port = web_server()

@@ -1,4 +1,4 @@
-"""Programs that call the API: a test client with a token of its own, and the API served over real HTTP."""
+"""Clients of the API: a test client with a token of its own, and the API served over real HTTP."""
 
 import http.client
 import json
@@ -18,8 +18,8 @@ READ = (Scope.USAGE_READ, Scope.SYNC_READ)
 API = "/api/v1"
 
 
-def bearer(*scopes: str, sources: Sequence[Source] | None = None) -> Client:
-    """Return a client whose every request carries a new token with these scopes, all that read where none is given."""
+def create_api_client(*scopes: str, sources: Sequence[Source] | None = None) -> Client:
+    """Return a client whose requests carry a new token with these scopes, by default those that read."""
     _, secret = create_token("test", scopes or READ, sources=sources)
     return Client(headers={"Authorization": f"Bearer {secret}"})
 
@@ -32,22 +32,24 @@ def get(client: Client, address: str, **query: Any) -> Any:
     return json.loads(response.content)
 
 
-def refused(response: HttpResponse | Any, status: int = 400) -> dict[str, list[str]]:
-    """Return what a problem says of each parameter or part of the body; its own detail stands under ''."""
+def get_problem_details(response: HttpResponse | Any, status: int = 400) -> dict[str, list[str]]:
+    """Return the details of a problem by parameter or part of the body; the problem's own detail has the key ''."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     problem = json.loads(response.content)
     assert problem["status"] == status
     assert problem["title"]
-    said: dict[str, list[str]] = {"": [problem["detail"]]}
-    for fault in problem.get("errors", []):
-        said.setdefault(fault.get("parameter") or fault["pointer"].removeprefix("#").removeprefix("/"), []).append(
-            fault["detail"]
+    details: dict[str, list[str]] = {"": [problem["detail"]]}
+    for error in problem.get("errors", []):
+        details.setdefault(error.get("parameter") or error["pointer"].removeprefix("#").removeprefix("/"), []).append(
+            error["detail"]
         )
-    return said
+    return details
 
 
-def walk(client: Client, address: str, *, way: str = "next", start: str = "", **query: Any) -> Iterator[list[Any]]:
+def iterate_pages(
+    client: Client, address: str, *, way: str = "next", start: str = "", **query: Any
+) -> Iterator[list[Any]]:
     """Yield the pages of a list by following its cursors one way, from the beginning or from `start`."""
     cursor: str | None = start
     while cursor is not None:
@@ -57,7 +59,7 @@ def walk(client: Client, address: str, *, way: str = "next", start: str = "", **
 
 
 @contextmanager
-def served(*arguments: str, **settings: str) -> Iterator[int]:
+def serve_portal(*arguments: str, **settings: str) -> Iterator[int]:
     """Serve the portal by granian, as `up` does, on the test's database; gives the port.
 
     A start takes seconds: the fixture `web_server` shares one server among all tests.
@@ -66,7 +68,7 @@ def served(*arguments: str, **settings: str) -> Iterator[int]:
         command = ["-m", "portal.web", "--port", str(port), "--workers", "1", *arguments]
         # No worker and no beat run beside it: it is not to look for them, and open incidents beneath other tests.
         with portal_process(command, **{"PORTAL_TICK_SECONDS": "86400", **settings}):
-            wait_for(lambda: answers(port), "granian to answer")
+            wait_for(lambda: is_ready(port), "granian to answer")
             yield port
 
 
@@ -80,7 +82,7 @@ def hold_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def answers(port: int) -> bool:
+def is_ready(port: int) -> bool:
     """Return whether the portal at this port is healthy."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         try:

@@ -1,4 +1,4 @@
-"""A month with everything that an archive has to bring back: restated, withdrawn and moved records, odd numbers."""
+"""A month with all that an archive has to restore: restated, withdrawn and moved records, unusual numbers."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from tests.support.database import store_or_restore
 from tests.support.lake import store_or_restore_lake
-from tests.support.scripted_vendor import Listing, make_source, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, make_source, read_day
 from usage.lake.archive import archive_month
 from usage.lake.catalog import open_catalog
 from usage.lake.files import list_files
@@ -21,13 +21,13 @@ from usage.models import KINDS, EnvironmentUsage, RecipeRow, RecipeUsage, Resour
 from usage.partitions import ensure_partitions
 from usage.pruning import drop_partitions
 
-MONTH, KEPT = date(2025, 6, 1), date(2025, 7, 1)
+MONTH, NEXT_MONTH = date(2025, 6, 1), date(2025, 7, 1)
 FIRST, SECOND, LAST = date(2025, 6, 28), date(2025, 6, 29), date(2025, 6, 30)
 
 
 @pytest.fixture
 def month(lake_folder: Path, listing: Listing) -> Source:
-    """Three sources, one of each kind, whose last three days of June 2025 were read and are final; gives the first."""
+    """Three sources, one of each kind, whose last three days of June 2025 are final; returns the first."""
     return store_month("month", lambda: report_month(listing))
 
 
@@ -40,13 +40,13 @@ def runs(lake_folder: Path, listing: Listing) -> Source:
 def store_month(key: str, create: Callable[[], object]) -> Source:
     """Store or restore a month; returns the source of environments."""
     for kind in KINDS.values():
-        ensure_partitions(kind, FIRST, KEPT)
+        ensure_partitions(kind, FIRST, NEXT_MONTH)
     store_or_restore(key, create)
     return Source.objects.get(slug="environments")
 
 
 @pytest.fixture
-def archived(lake_folder: Path, listing: Listing) -> Source:
+def archived_month(lake_folder: Path, listing: Listing) -> Source:
     """The month, archived."""
     drop_partitions(MONTH)
     store_or_restore_lake(lake_folder, "archived", lambda: report_and_archive_month(listing))
@@ -54,13 +54,13 @@ def archived(lake_folder: Path, listing: Listing) -> Source:
 
 
 def report_and_archive_month(listing: Listing) -> None:
-    """Have the month stored and archived."""
+    """Store and archive the month."""
     report_month(listing)
     archive_month(MONTH)
 
 
 def report_month(listing: Listing) -> None:
-    """Have the month stored."""
+    """Store the month."""
     listing.kind = ResourceUsage
     report_resources(listing, make_source("resources", vendor="resources", backfill_from=FIRST))
     listing.kind = RecipeUsage
@@ -71,7 +71,7 @@ def report_month(listing: Listing) -> None:
 
 
 def report_runs(listing: Listing) -> None:
-    """Have runs stored; then all days are final."""
+    """Store runs, and finalize all days."""
     report_environments(listing, make_source("environments", backfill_from=FIRST))
     # They were provisional, so that records could be withdrawn. Now they are as if read once more, unchanged.
     Source.objects.update(look_back_days=1)
@@ -79,25 +79,25 @@ def report_runs(listing: Listing) -> None:
 
 
 def report_environments(listing: Listing, source: Source) -> None:
-    """Have runs stored, restated, withdrawn, returned and moved; the last day is empty."""
-    odd: dict[str, Any] = {"user_id": "", "project_id": 'a "quoted",\nname', "extra": '{"n": 1.50, "é": null}'}
+    """Store runs that are then restated, withdrawn, returned and moved; the last day is empty."""
+    odd_values: dict[str, Any] = {"user_id": "", "project_id": 'a "quoted",\nname', "extra": '{"n": 1.50, "é": null}'}
     listing.records = {
-        FIRST: [*(row(number, on=FIRST) for number in range(8)), row(8, on=FIRST, **odd)],
-        SECOND: [row(number, on=SECOND) for number in range(20, 24)],
+        FIRST: [*(build_run(number, on=FIRST) for number in range(8)), build_run(8, on=FIRST, **odd_values)],
+        SECOND: [build_run(number, on=SECOND) for number in range(20, 24)],
     }
     for on in (FIRST, SECOND, LAST):
         read_day(source, on)
-    listing.records[FIRST][0] = row(0, on=FIRST, minutes=45)
+    listing.records[FIRST][0] = build_run(0, on=FIRST, minutes=45)
     del listing.records[FIRST][1:3]
     read_day(source, FIRST)
-    listing.records[FIRST].append(row(1, on=FIRST, minutes=50))  # returns
+    listing.records[FIRST].append(build_run(1, on=FIRST, minutes=50))  # returns
     read_day(source, FIRST)
-    listing.records[SECOND].append(row(7, on=SECOND))
+    listing.records[SECOND].append(build_run(7, on=SECOND))
     read_day(source, SECOND)  # run 7 moves here
 
 
 def report_resources(listing: Listing, source: Source) -> None:
-    """Have resources stored with numbers that no decimal of the lake holds as they are."""
+    """Store resources with numbers that no decimal of the lake represents exactly."""
     listing.records = {
         on: [build_resource(number, Decimal(text)) for number, text in enumerate(numbers)]
         for on, numbers in (
@@ -113,16 +113,16 @@ def report_resources(listing: Listing, source: Source) -> None:
 
 
 def build_resource(number: int, quantity: Decimal) -> ResourceRow:
-    """Return what a resource consumed."""
-    seen = datetime(2025, 6, 28, 1, 2, 3, 456789, tzinfo=UTC) if number else None
+    """Return the row of a resource."""
+    seen_at = datetime(2025, 6, 28, 1, 2, 3, 456789, tzinfo=UTC) if number else None
     return ResourceRow(
-        UUID(int=number), "instance", "", quantity, "minutes", number or None, None, "", "näme", seen, seen,
+        UUID(int=number), "instance", "", quantity, "minutes", number or None, None, "", "näme", seen_at, seen_at,
         '{"flavor": "g1", "size": 10.50}', '{"team": ["a", "b"]}' if number else None,
     )  # fmt: skip
 
 
 def report_recipes(listing: Listing, source: Source) -> None:
-    """Have hours of recipes stored, with and without counts."""
+    """Store hours of recipes, with and without counts."""
     for on in (FIRST, SECOND, LAST):
         noon = datetime(on.year, on.month, on.day, 12, tzinfo=UTC)
         listing.records[on] = [
@@ -133,21 +133,21 @@ def report_recipes(listing: Listing, source: Source) -> None:
 
 
 def read_everything() -> dict[str, list[str]]:
-    """Return all rows of the tables of usage and of their revisions, byte for byte, and the days without their marks."""
+    """Return all rows of the usage tables and of their revisions, byte for byte, and the days without their archive columns."""
     tables = [*(kind._meta.db_table for kind in KINDS.values()), "usage_recordrevision"]
     statements = {name: f"SELECT encode(record_send(t.*), 'hex') FROM {name} t ORDER BY 1" for name in tables}
     marks = "'pruned_at', 'archived_at', 'archive_digest', 'checked_at'"
     statements["days"] = f"SELECT (to_jsonb(t) - ARRAY[{marks}])::text FROM usage_sourceday t ORDER BY id"
-    found = {}
+    rows_by_table = {}
     with connection.cursor() as cursor:
         for name, statement in statements.items():
             cursor.execute(statement)
-            found[name] = [value for (value,) in cursor.fetchall()]
-    return found
+            rows_by_table[name] = [value for (value,) in cursor.fetchall()]
+    return rows_by_table
 
 
 def find_file(table: str, source: str, on: date) -> Path:
-    """Return the file of a table of the lake that has a day."""
+    """Return the file of a lake table that contains a day."""
     with open_catalog() as catalog:
         (file,) = list_files(catalog.load_table(("usage", table)), {(source, on)})
     return Path(file.file_path.removeprefix("file://"))

@@ -1,7 +1,7 @@
-"""Chromium for the page tests: Debian's package, installed where that may be done, missed loudly where not.
+"""Chromium for the page tests: Debian's package, installed where that is possible, otherwise reported as missing.
 
-`python -m tests.support.chromium` installs it where this machine is Debian's kind and the user is root, and says what
-is missing otherwise. Where PORTAL_PAGES is `required`, as in .ci/run, the page tests fail without it.
+`python -m tests.support.chromium` installs it where this machine is Debian's kind and the user is root, and reports
+what is missing otherwise. Where PORTAL_PAGES is `required`, as in .ci/run, the page tests fail without it.
 """
 
 import asyncio
@@ -35,30 +35,30 @@ ARGUMENTS = (
 MISSING = f"PAGES WERE NOT TESTED: there is no Chromium. As root: apt-get install {PACKAGE}"
 
 
-def path() -> str | None:
-    """Return where Chromium is, without its windows where that is installed; None where neither is."""
+def find_chromium() -> str | None:
+    """Return the path of Chromium, of the headless shell where it is installed; None where there is neither."""
     return shutil.which(PACKAGE) or shutil.which("chromium")
 
 
 def install() -> bool:
-    """Install Debian's package where it is missing and it may be done; returns whether a Chromium is there now."""
+    """Install Debian's package where it is missing and that is possible; returns whether there is a Chromium."""
     if shutil.which(PACKAGE) is None and os.geteuid() == 0 and shutil.which("apt-get"):
         run_apt("update", "-q")
         run_apt("install", "-qy", "--no-install-recommends", PACKAGE)
-        if path() is None:  # not every release has that
+        if find_chromium() is None:  # not every release has that
             run_apt("install", "-qy", "--no-install-recommends", "chromium")
-    return path() is not None
+    return find_chromium() is not None
 
 
 def run_apt(*arguments: str) -> None:
-    """Run apt-get; what it could not do is seen by what is there afterwards."""
+    """Run apt-get; the caller checks the result by what is installed."""
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", *arguments], check=False, env=quiet, stdout=subprocess.DEVNULL)
 
 
-def needed() -> None:
-    """Leave the calling test module out, visibly, where there is no Chromium; fail it where pages are required."""
-    if path() is not None:
+def require_chromium() -> None:
+    """Skip the calling test module where there is no Chromium; fail it where PORTAL_PAGES requires one."""
+    if find_chromium() is not None:
         return
     if os.environ.get("PORTAL_PAGES") == "required":
         pytest.fail(MISSING, pytrace=False)
@@ -66,18 +66,18 @@ def needed() -> None:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
+def run_browser() -> Iterator[Browser]:
     """Run a headless Chromium for the time of the block."""
     expect.set_options(timeout=WAIT_SECONDS * 1000)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path(), args=list(ARGUMENTS))
+        chromium = playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))
         yield chromium
         chromium.close()
 
 
 @contextmanager
 def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
-    """Have `loop` as the running one: Playwright needs its own, and all else takes this thread for async code then."""
+    """Set the running event loop: Playwright needs its own, but with it all else takes this thread for async code."""
     before = asyncio._get_running_loop()
     asyncio._set_running_loop(loop)
     try:
@@ -87,17 +87,17 @@ def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> Iterator[None]:
 
 
 def watch(page: Page) -> list[str]:
-    """Return a list that fills with what goes wrong on a page: console errors, CSP violations, failed requests.
+    """Return a list that collects the faults of a page: console errors, CSP violations, failed requests.
 
-    The console tells of every answer of 400 and above. To hear of each request costs more than the request.
+    The console reports every response of 400 and above. A handler of each request costs more than the request.
     """
     faults: list[str] = []
 
-    def heard(message: ConsoleMessage) -> None:
+    def record_message(message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             faults.append(f"console: {message.text} {urlsplit(message.location['url']).path}")
 
-    page.on("console", heard)
+    page.on("console", record_message)
     page.on("pageerror", lambda error: faults.append(f"script: {error}"))
     return faults
 

@@ -13,8 +13,8 @@ def loopback(settings) -> None:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*", "localhost:*", "no-such-host.invalid:*"]
 
 
-def source(base_url: str, vendor: str = "ona", credential: str = "sandbox-key") -> Source:
+def create_source(base_url: str, vendor: str = "ona", credential: str = "sandbox-key") -> Source:
     zone = "Europe/Berlin" if vendor == "workato" else "UTC"  # of the sandbox's account
-    given = {"base_url": base_url, "credential": credential, "credential_env": "", "time_zone": zone}
-    made: Source = SourceFactory.create(slug="one", vendor=vendor, **given)
-    return made
+    values = {"base_url": base_url, "credential": credential, "credential_env": "", "time_zone": zone}
+    source: Source = SourceFactory.create(slug="one", vendor=vendor, **values)
+    return source

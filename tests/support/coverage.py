@@ -13,9 +13,11 @@ LOADED = {"state": DayState.LOADED, "complete": True, "final": True, "records": 
 UNVERIFIED = {"final": False, "verification": Verification.UNVERIFIED}
 
 
-def hold(source: Source, on: date, **values: Any) -> SourceDay:
-    """Hold a day of a source, read now unless said otherwise."""
+def create_day(source: Source, on: date, **values: Any) -> SourceDay:
+    """Create a day of a source, by default synced now."""
     span = Day.of(on, source.zone)
-    told = {"loaded_at": timezone.now(), "covered_until": span.end, **values}
-    made: SourceDay = SourceDay.objects.create(source=source, day=on, starts_at=span.start, ends_at=span.end, **told)
-    return made
+    fields = {"loaded_at": timezone.now(), "covered_until": span.end, **values}
+    source_day: SourceDay = SourceDay.objects.create(
+        source=source, day=on, starts_at=span.start, ends_at=span.end, **fields
+    )
+    return source_day

@@ -1,6 +1,6 @@
-"""Curl commands as docs/api.md has them, run by http.client: a new machine need not have curl.
+"""Runs the curl commands of docs/api.md by http.client: a new machine need not have curl.
 
-Understood is what the page uses, with curl's meaning; any other option is an error.
+It supports the options that the page uses, with curl's meaning; any other option is an error.
 """
 
 import http.client
@@ -15,30 +15,30 @@ from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back, names of headers in lower case; `body` is that of the answer also where the command saves it."""
+class Response:
+    """A response, names of headers in lower case; `body` is set also where the command writes it to a file."""
 
     status: int
     headers: Mapping[str, str]
     body: str
 
 
-def run(command: str, variables: Mapping[str, str], directory: Path) -> Answer:
+def run(command: str, variables: Mapping[str, str], directory: Path) -> Response:
     """Run one command line with the shell's `variables`, its output files in `directory`."""
-    name, *words = (Template(word).substitute(variables) for word in shlex.split(command))
+    name, *arguments = (Template(word).substitute(variables) for word in shlex.split(command))
     assert name == "curl", command
-    asked = options().parse_args(words)
-    headers = dict(line.split(": ", 1) for line in asked.header)
-    if asked.data is not None:
+    args = build_parser().parse_args(arguments)
+    headers = dict(line.split(": ", 1) for line in args.header)
+    if args.data is not None:
         headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
-    answer = sent(asked, headers)
-    if asked.output:
-        (directory / asked.output).write_text(answer.body)
-    return answer
+    response = send_request(args, headers)
+    if args.output:
+        (directory / args.output).write_text(response.body)
+    return response
 
 
-def options() -> ArgumentParser:
-    """Return curl's options, as far as the page uses them."""
+def build_parser() -> ArgumentParser:
+    """Return a parser of the options that the page uses."""
     parser = ArgumentParser("curl", allow_abbrev=False)
     parser.add_argument("-H", "--header", action="append", default=[])
     parser.add_argument("-X", "--request")
@@ -49,13 +49,13 @@ def options() -> ArgumentParser:
     return parser
 
 
-def sent(asked: Namespace, headers: Mapping[str, str]) -> Answer:
+def send_request(args: Namespace, headers: Mapping[str, str]) -> Response:
     """Send the request as curl would."""
-    url = urlsplit(asked.url)
-    method = asked.request or ("GET" if asked.data is None else "POST")
+    url = urlsplit(args.url)
+    method = args.request or ("GET" if args.data is None else "POST")
     with closing(http.client.HTTPConnection(url.hostname or "", url.port, timeout=60)) as connection:
-        connection.request(method, f"{url.path}?{url.query}" if url.query else url.path, asked.data, dict(headers))
-        answer = connection.getresponse()
-        return Answer(
-            answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode()
+        connection.request(method, f"{url.path}?{url.query}" if url.query else url.path, args.data, dict(headers))
+        response = connection.getresponse()
+        return Response(
+            response.status, {name.lower(): value for name, value in response.getheaders()}, response.read().decode()
         )

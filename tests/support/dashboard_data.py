@@ -1,4 +1,4 @@
-"""Sources as the overview shows them: days of this month and last with sums, in every state, made from today on."""
+"""Sources for tests of the overview: days of this month and the last with sums, in every state, counted from today."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -22,9 +22,9 @@ from usage.models import (
 )
 
 DAYS = 95
-# What `set_day` sets on a day that failed, and on one that was read.
+# What `set_day` sets on a day that failed, and on a healthy one.
 FAILED = {"state": DayState.FAILED, "failures": 1, "error": "HTTP 503.", "complete": False}
-SOUND = {"state": DayState.LOADED, "failures": 0, "error": "", "complete": True}
+HEALTHY = {"state": DayState.LOADED, "failures": 0, "error": "", "complete": True}
 UNITS = {
     "ona": ("runtime_seconds",),
     "gcore": ("minutes", "gbminutes", "bytes"),
@@ -32,28 +32,30 @@ UNITS = {
 }
 
 
-def today(source: Source) -> date:
+def get_today(source: Source) -> date:
     """Return the date it is in a source's zone."""
     return timezone.now().astimezone(source.zone).date()
 
 
-def kept(slug: str, vendor: str, *, days: int = DAYS, scale: Decimal = Decimal(1), **values: Any) -> Source:
-    """Create a source that was read every hour for `days` days, today among them; the last three are provisional."""
+def create_synced_source(
+    slug: str, vendor: str, *, days: int = DAYS, scale: Decimal = Decimal(1), **values: Any
+) -> Source:
+    """Create a source that was synced every hour for `days` days up to today; the last three are provisional."""
     reader = readers()[vendor]
     zone = values.pop("time_zone", reader.time_zone or "UTC")
-    made: Source = SourceFactory.create(
+    source: Source = SourceFactory.create(
         slug=slug, vendor=vendor, base_url=reader.base_url, time_zone=zone, backfill_from=date(2020, 1, 1), **values
     )
-    made.backfill_from = today(made) - timedelta(days=days - 1)
-    made.next_sync_at = timezone.now() + timedelta(minutes=50)
-    made.save()
-    SourceDay.objects.bulk_create(read_day(made, ago, scale) for ago in range(days))
-    return made
+    source.backfill_from = get_today(source) - timedelta(days=days - 1)
+    source.next_sync_at = timezone.now() + timedelta(minutes=50)
+    source.save()
+    SourceDay.objects.bulk_create(build_synced_day(source, ago, scale) for ago in range(days))
+    return source
 
 
-def read_day(source: Source, ago: int, scale: Decimal) -> SourceDay:
-    """Return the day so many days before today, read ten minutes ago."""
-    span = Day.of(today(source) - timedelta(days=ago), source.zone)
+def build_synced_day(source: Source, ago: int, scale: Decimal) -> SourceDay:
+    """Return an unsaved day `ago` days before today, synced ten minutes ago."""
+    span = Day.of(get_today(source) - timedelta(days=ago), source.zone)
     read_at = timezone.now() - timedelta(minutes=10)
     return SourceDay(
         source=source,
@@ -68,33 +70,33 @@ def read_day(source: Source, ago: int, scale: Decimal) -> SourceDay:
         covered_until=min(span.end, read_at),
         attempt=1,
         records=100 + ago,
-        sums={unit: amount(span.date, number, scale) for number, unit in enumerate(UNITS[source.vendor])},
+        sums={unit: compute_amount(span.date, number, scale) for number, unit in enumerate(UNITS[source.vendor])},
     )
 
 
-def amount(on: date, number: int, scale: Decimal) -> str:
-    """Return what a day adds up to: a wave over the week, each unit of another size."""
+def compute_amount(on: date, number: int, scale: Decimal) -> str:
+    """Return the sum of a day: a wave over the week, each unit of another size."""
     wave = Decimal(5 + (on.toordinal() * 7 + number) % 13 - (4 if on.weekday() > 4 else 0))
     return str(wave * scale * Decimal("1000.125") * 1000**number)
 
 
-def of_ago(source: Source, ago: int) -> SourceDay:
-    """Return a source's day so many days before today."""
-    return SourceDay.objects.select_related("source").get(source=source, day=today(source) - timedelta(days=ago))
+def get_day_ago(source: Source, ago: int) -> SourceDay:
+    """Return a source's day `ago` days before today."""
+    return SourceDay.objects.select_related("source").get(source=source, day=get_today(source) - timedelta(days=ago))
 
 
 def set_day(source: Source, ago: int, **values: Any) -> SourceDay:
-    """Change a source's day so many days before today, and return it; one that is not sound is not final."""
-    day = of_ago(source, ago)
-    unsound = not values.get("complete", True) or values.get("verification") == Verification.UNVERIFIED
-    if unsound or "suspicion" in values or "mismatch" in values:
+    """Change and return a source's day `ago` days before today; one that is not healthy is not final."""
+    day = get_day_ago(source, ago)
+    is_unhealthy = not values.get("complete", True) or values.get("verification") == Verification.UNVERIFIED
+    if is_unhealthy or "suspicion" in values or "mismatch" in values:
         values = {"final": False, **values}
     SourceDay.objects.filter(pk=day.pk).update(**values)
-    return of_ago(source, ago)
+    return get_day_ago(source, ago)
 
 
-def move(source: Source, key: str, ago: range, amount_of_a_day: str, **values: Any) -> None:
-    """Roll up days of a source: something used the same on each of these days before today."""
+def create_rollups(source: Source, key: str, ago: range, amount_of_a_day: str, **values: Any) -> None:
+    """Create roll-ups of a source: `key` used the same amount on each of these days before today."""
     subject = SUBJECTS[VENDOR_KINDS[source.vendor]]
     rollup: Any = subject.rollup
     digits = {"records_without_runtime": 0} if rollup is EnvironmentDay else {}
@@ -107,7 +109,7 @@ def move(source: Source, key: str, ago: range, amount_of_a_day: str, **values: A
     rollup.objects.bulk_create(
         rollup(
             source=source,
-            day=today(source) - timedelta(days=number),
+            day=get_today(source) - timedelta(days=number),
             records=1,
             digest=1,
             last_changed_at=timezone.now(),

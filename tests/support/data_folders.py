@@ -1,4 +1,4 @@
-"""Data folders with a migrated database, for tests with servers of their own: copies of one that is made once."""
+"""Data folders with a migrated database, for tests with servers of their own: copies of one template."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ SECRETS = "secrets.json"
 
 
 def copy_migrated(folder: Path) -> Services:
-    """Make a data folder whose database is migrated, as the owner of the audit log; its servers do not run yet."""
+    """Create a data folder whose database the owner of the audit log migrated; its servers do not run yet."""
     services = Services(folder)
     home = services.home
     home.create_root()

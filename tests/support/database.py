@@ -75,21 +75,21 @@ def create_template(name: str) -> None:
 
 @contextmanager
 def keep_rows(blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Keep what the block stores for all tests that run before it ends: each is rolled back to that, and it last."""
-    kept = transaction.atomic()
-    # As Django marks the transaction of a test: what has to be durable otherwise may run in it.
-    kept._from_testcase = True  # type: ignore[attr-defined]
+    """Keep the rows that the block stores for all tests that run before it ends, then roll them back."""
+    atomic = transaction.atomic()
+    # As Django marks the transaction of a test: a durable transaction may run in it.
+    atomic._from_testcase = True  # type: ignore[attr-defined]
     # A test closes its connection in the end, and with it the transaction that it runs in.
-    with blocker.unblock(), kept, patch.object(connections[DEFAULT_DB_ALIAS], "close"):
+    with blocker.unblock(), atomic, patch.object(connections[DEFAULT_DB_ALIAS], "close"):
         yield
         transaction.set_rollback(True)
 
 
 @contextmanager
 def commit_rows(blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Give an empty database, and keep what is committed to it for all tests that run before the block ends.
+    """Empty the database, and keep the rows that the block commits for all tests that run before it ends.
 
-    For what other connections read. The tests are not to be marked as `transaction=True`: their end deletes all rows.
+    For rows that other connections read. The tests must not be marked as `transaction=True`: their end deletes all rows.
     """
     with blocker.unblock():
         delete_all_rows()
@@ -133,7 +133,7 @@ _is_emptied = False
 
 
 def remember_migrated_rows() -> None:
-    """Keep what the migrations stored beside KEPT_TABLES: the roles."""
+    """Remember the rows that the migrations stored outside of KEPT_TABLES: the roles."""
     _migrated.update(_read_tables())
 
 
@@ -145,7 +145,7 @@ def empty_database() -> None:
 
 
 def restore_migrated_rows() -> None:
-    """Store what the migrations had stored, where a test that commits has deleted it."""
+    """Restore the rows of the migrations after a test that commits has deleted them."""
     global _is_emptied
     if not _is_emptied:
         return

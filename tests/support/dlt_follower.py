@@ -1,8 +1,8 @@
 """A warehouse loader: dlt's rest_api source follows every change of the portal into PostgreSQL.
 
 Runs in the environment of requirements-api.txt: `python -m tests.support.dlt_follower ADDRESS DATABASE DATASET DIRECTORY`, with
-a portal token in PORTAL_TOKEN; it follows once for each line that it reads, and says how many rows of each kind came. What it knows is what docs/api.md says about following changes; where it stands it
-keeps under DIRECTORY and in DATABASE, as dlt does.
+a portal token in PORTAL_TOKEN; it follows once for each line that it reads, and prints how many rows of each kind came. It uses what
+docs/api.md documents about following changes; dlt keeps its state under DIRECTORY and in DATABASE.
 """
 
 import os
@@ -16,7 +16,7 @@ KINDS = ("environment-usage", "resource-usage", "recipe-usage")
 BEGINNING = "2000-01-01T00:00:00Z"
 
 
-def resource(kind: str) -> dict[str, Any]:
+def build_resource(kind: str) -> dict[str, Any]:
     """Return the description of one list: its changes since the last one held, page by page, oldest first."""
     return {
         "name": kind.replace("-", "_"),
@@ -41,15 +41,15 @@ def resource(kind: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Follow for each line that comes, from where the last run ended."""
+    """Follow once for each line of the input, from where the last run ended."""
     for _ in sys.stdin:
         follow(*sys.argv[1:])
 
 
 def follow(address: str, database: str, dataset: str, directory: str) -> None:
-    """Follow once, by a pipeline that knows only what is stored."""
+    """Follow once, by a pipeline whose only state is what it stored."""
     client = {"base_url": address, "auth": {"type": "bearer", "token": os.environ["PORTAL_TOKEN"]}}
-    source = rest_api_source({"client": client, "resources": [resource(kind) for kind in KINDS]})
+    source = rest_api_source({"client": client, "resources": [build_resource(kind) for kind in KINDS]})
     pipeline = dlt.pipeline(
         "follower",
         pipelines_dir=directory,

@@ -1,4 +1,4 @@
-"""The Explore page as a test asks for it, and what a person reads of it."""
+"""The Explore page, for tests, and the text that a person reads on it."""
 
 import re
 from datetime import date
@@ -13,33 +13,33 @@ from tests.support.factories import (
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 
 PAGE = "/admin/explore/"
 JANUARY = "from=2026-01-01&to=2026-02-01"
 
 
 def open_explore(client: Client, query: str, status: int = 200) -> Any:
-    """Return the page of a question, after the days of the records were written down."""
-    hold_days(rolled=False)
+    """Return the page of a query, after creating the days of the records."""
+    create_source_days(rolled=False)
     response = client.get(f"{PAGE}?{query}")
     assert response.status_code == status, response.headers
     return response
 
 
 def extract_text(html: str) -> str:
-    """Return what a person reads of HTML."""
+    """Return the text of HTML."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
 
 
 def list_rows(response: Any) -> list[list[str]]:
-    """Return the table's cells as a person reads them, the totals and others last."""
+    """Return the text of the table's cells, the totals and others last."""
     (table,) = re.findall(r'<table class="plain explore-table".*?</table>', response.content.decode(), re.DOTALL)
     _, *rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.DOTALL)
     return [[extract_text(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
 
 
-def some_of_each() -> None:
+def store_some_of_each() -> None:
     """Store a little usage of every kind."""
     ona, gcore, workato = (SourceFactory(slug=name, vendor=name) for name in ("ona", "gcore", "workato"))
     EnvironmentUsageFactory.create_batch(7, source=ona)
@@ -53,7 +53,7 @@ def some_of_each() -> None:
             tags={"team": "data"} if number else {},
         )
     RecipeUsageFactory.create_batch(5, source=workato)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
 
 QUESTIONS = (

@@ -1,4 +1,4 @@
-"""What the tests of exports share: whole downloads, long tables, and the queries that run."""
+"""Downloads of exports, long tables, and the queries that run."""
 
 import csv
 import http.client
@@ -24,10 +24,10 @@ from usage.snapshot import open_snapshot
 
 # Rows of 1.4 KB that hardly shrink: as CSV 28 MB, and packed more than buffers of sockets hold. Otherwise an export has
 # ended before a test looks.
-MANY = 20_000
+RUN_COUNT = 20_000
 
 
-def many_runs(count: int = MANY) -> Source:
+def create_many_runs(count: int = RUN_COUNT) -> Source:
     """Commit a long table of runs of one source."""
     source: Source = SourceFactory(slug="many")
     with connection.cursor() as cursor:
@@ -55,9 +55,9 @@ def download(client: Client, kind: str, **query: str) -> bytes:
 
 def stream(queryset: QuerySet[Any], format_name: str, columns: Sequence[Column] | None = None) -> Iterator[bytes]:
     """Yield an export without a response: all columns of the API unless some are given."""
-    chosen = columns or get_columns(RECORD_SERIALIZERS[queryset.model])
+    selected = columns or get_columns(RECORD_SERIALIZERS[queryset.model])
     with open_snapshot() as snapshot:
-        yield from FORMATS[format_name].write(ExportQuery(snapshot, queryset, chosen))
+        yield from FORMATS[format_name].write(ExportQuery(snapshot, queryset, selected))
 
 
 def respond(queryset: QuerySet[Any], filename: str = "x.csv", format_name: str = "csv", **options: Any) -> Any:
@@ -65,7 +65,7 @@ def respond(queryset: QuerySet[Any], filename: str = "x.csv", format_name: str =
     return export(queryset, filename, format_name, get_columns(RECORD_SERIALIZERS[queryset.model]), **options)
 
 
-def table(body: bytes) -> list[dict[str, str]]:
+def parse_csv(body: bytes) -> list[dict[str, str]]:
     """Read CSV as strictly as Python can."""
     return list(csv.DictReader(io.StringIO(body.decode(), newline=""), strict=True))
 
@@ -96,12 +96,12 @@ def open_export(port: int, secret: str, form: str = "csv", **headers: str) -> It
         yield wait_for(request, "a slot for the export")
 
 
-def unpacked(body: bytes) -> bytes:
-    """Return what a gzip member holds; raises zlib.error or AssertionError where it is not whole."""
+def unpack_gzip(body: bytes) -> bytes:
+    """Return the content of a gzip member; raises zlib.error or AssertionError where it is not complete."""
     reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    whole = reader.decompress(body)
+    content = reader.decompress(body)
     assert reader.eof
-    return whole
+    return content
 
 
 def list_exporting_backends() -> list[int]:

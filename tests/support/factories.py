@@ -1,4 +1,4 @@
-"""Factories of sources, days and usage records for tests, each row different where the keys demand it."""
+"""Factories of sources, days and usage records, whose keys differ."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -38,8 +38,8 @@ class SourceDayFactory(DjangoModelFactory[SourceDay]):
 
     source = SubFactory(SourceFactory)
     day = Sequence(lambda n: FIRST_DAY + timedelta(days=n))
-    starts_at = LazyAttribute(lambda made: datetime.combine(made.day, datetime.min.time(), UTC))
-    ends_at = LazyAttribute(lambda made: made.starts_at + timedelta(days=1))
+    starts_at = LazyAttribute(lambda source_day: datetime.combine(source_day.day, datetime.min.time(), UTC))
+    ends_at = LazyAttribute(lambda source_day: source_day.starts_at + timedelta(days=1))
 
 
 class UsageFactory(DjangoModelFactory[Any]):
@@ -69,8 +69,8 @@ class EnvironmentUsageFactory(UsageFactory):
     runner_id = "runner-1"
     environment_class_id = "class-1"
     stopped_at = Sequence(lambda n: FIRST + timedelta(hours=6, seconds=n % 60_000))
-    created_at = LazyAttribute(lambda made: made.stopped_at - timedelta(hours=1))
-    day = LazyAttribute(lambda made: made.stopped_at.date())
+    created_at = LazyAttribute(lambda record: record.stopped_at - timedelta(hours=1))
+    day = LazyAttribute(lambda record: record.stopped_at.date())
 
 
 class ResourceUsageFactory(UsageFactory):
@@ -88,7 +88,7 @@ class ResourceUsageFactory(UsageFactory):
     consumed_unit = "minutes"
     project_id = 11
     region_id = 7
-    resource_id = LazyAttribute(lambda made: str(made.resource_key))
+    resource_id = LazyAttribute(lambda record: str(record.resource_key))
     resource_name = Sequence(lambda n: f"web-{n}")
 
 
@@ -107,15 +107,15 @@ class RecipeUsageFactory(UsageFactory):
     folder_id = 31
     folder_name = "Orders"
     starts_at = Sequence(lambda n: FIRST + timedelta(hours=n))
-    ends_at = LazyAttribute(lambda made: made.starts_at + timedelta(hours=1))
-    day = LazyAttribute(lambda made: made.starts_at.date())
+    ends_at = LazyAttribute(lambda record: record.starts_at + timedelta(hours=1))
+    day = LazyAttribute(lambda record: record.starts_at.date())
     task_count = 12
     job_succeeded_count = 3
     job_failed_count = 1
     recipe_count = 1
 
 
-def many_environments(source: Source, count: int) -> None:
+def create_many_environments(source: Source, count: int) -> None:
     """Insert `count` runs of a source at once, one for each second of 2026-01-01 from 06:00 on."""
     with connection.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""A portal that has been read for a month: three vendors' sources, their days in every state, their records."""
+"""A portal with a month of synced days: sources of three vendors, days in every state, and their records."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -33,7 +33,7 @@ DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class VendorSources:
     """The sources of a filled portal, one per vendor."""
 
     environments: Source
@@ -41,41 +41,41 @@ class Filled:
     recipes: Source
 
 
-def fill() -> Filled:
-    """Create the sources, days, records, runs and troubles."""
-    filled = Filled(
-        source("ona-main", "ona", credential=CREDENTIAL, credential_env=""),
-        source("gcore-main", "gcore"),
-        source("workato-emea", "workato", time_zone="Europe/Berlin", options={"workspace_ids": [501]}),
+def fill_portal() -> VendorSources:
+    """Create the sources, days, records, runs and days with problems."""
+    sources = VendorSources(
+        create_source("ona-main", "ona", credential=CREDENTIAL, credential_env=""),
+        create_source("gcore-main", "gcore"),
+        create_source("workato-emea", "workato", time_zone="Europe/Berlin", options={"workspace_ids": [501]}),
     )
-    for made in (filled.environments, filled.resources, filled.recipes):
-        days(made)
-    records(filled)
-    counts()
-    troubles(filled)
-    return filled
+    for source in (sources.environments, sources.resources, sources.recipes):
+        create_days(source)
+    create_records(sources)
+    count_records_of_days()
+    create_problems(sources)
+    return sources
 
 
-def fill_once() -> Filled:
-    """Have in an empty database what `fill` creates, which the first call of a process does."""
-    store_or_restore("filled", fill)
-    return find_filled()
+def fill_portal_once() -> VendorSources:
+    """Fill an empty database; the first call of a process creates the rows, later calls restore them."""
+    store_or_restore("filled", fill_portal)
+    return get_vendor_sources()
 
 
-def find_filled() -> Filled:
-    """Return the sources that `fill` created, from the database."""
-    return Filled(*(Source.objects.get(slug=slug) for slug in ("ona-main", "gcore-main", "workato-emea")))
+def get_vendor_sources() -> VendorSources:
+    """Return the sources that `fill_portal` created, from the database."""
+    return VendorSources(*(Source.objects.get(slug=slug) for slug in ("ona-main", "gcore-main", "workato-emea")))
 
 
-def source(slug: str, vendor: str, **values: Any) -> Source:
+def create_source(slug: str, vendor: str, **values: Any) -> Source:
     """Create a source at the vendor's own address."""
-    made: Source = SourceFactory.create(
+    source: Source = SourceFactory.create(
         slug=slug, vendor=vendor, base_url=readers()[vendor].base_url, backfill_from=FIRST, **values
     )
-    return made
+    return source
 
 
-def days(source: Source) -> None:
+def create_days(source: Source) -> None:
     """Create a month of loaded days, the last three provisional: read only within their look-back."""
     verified = Verification.VERIFIED if source.vendor != "ona" else Verification.NONE
     spans = [Day.of(FIRST + timedelta(days=number), source.zone) for number in range(DAYS)]
@@ -97,11 +97,11 @@ def days(source: Source) -> None:
     )
 
 
-def records(filled: Filled) -> None:
+def create_records(sources: VendorSources) -> None:
     """Create records of every kind, a few of them withdrawn."""
-    EnvironmentUsage.objects.bulk_create(build_environment(filled.environments, number) for number in range(120))
-    ResourceUsage.objects.bulk_create(build_resource(filled.resources, number) for number in range(90))
-    RecipeUsage.objects.bulk_create(build_recipe(filled.recipes, number) for number in range(72))
+    EnvironmentUsage.objects.bulk_create(build_environment(sources.environments, number) for number in range(120))
+    ResourceUsage.objects.bulk_create(build_resource(sources.resources, number) for number in range(90))
+    RecipeUsage.objects.bulk_create(build_recipe(sources.recipes, number) for number in range(72))
 
 
 def build_environment(source: Source, number: int) -> EnvironmentUsage:
@@ -143,19 +143,19 @@ def build_recipe(source: Source, number: int) -> RecipeUsage:
     )
 
 
-def counts() -> None:
-    """Write on every day what its records come to, as a merge does."""
+def count_records_of_days() -> None:
+    """Store the counts and sums of every day that has records, as a merge does."""
     kinds = VENDOR_KINDS.values()
-    filled = {key for kind in kinds for key in kind.objects.values_list("source", "day")}
-    days = [day for day in SourceDay.objects.select_related("source") if (day.source_id, day.day) in filled]
+    days_with_records = {key for kind in kinds for key in kind.objects.values_list("source", "day")}
+    days = [day for day in SourceDay.objects.select_related("source") if (day.source_id, day.day) in days_with_records]
     for day in days:
         read_stored_day(VENDOR_KINDS[day.source.vendor], day).write_to(day)
     SourceDay.objects.bulk_update(days, ["records", "withdrawn", "sums"])
 
 
-def troubles(filled: Filled) -> None:
-    """Have one day fail, one be suspect, one partial, one restated; and runs that tell of it."""
-    failed, suspect, partial, restated = SourceDay.objects.filter(source=filled.resources).order_by("-day")[4:8]
+def create_problems(sources: VendorSources) -> None:
+    """Create a failed, a suspect, a partial and a restated day, and the run of the failed one."""
+    failed, suspect, partial, restated = SourceDay.objects.filter(source=sources.resources).order_by("-day")[4:8]
     for day, state, error in (
         (failed, DayState.FAILED, "api.gcore.com cannot answer now (HTTP 503). Gave up after 6 attempts."),
         (suspect, DayState.SUSPECT, ""),
@@ -195,7 +195,7 @@ def troubles(filled: Filled) -> None:
         error="api.gcore.com cannot answer now (HTTP 503). Gave up after 6 attempts.",
     )
     run = SyncRun.objects.create(
-        source=filled.resources,
+        source=sources.resources,
         trigger=Trigger.ADMIN,
         requested_by="alex",
         from_day=FIRST,

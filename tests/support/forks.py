@@ -22,7 +22,7 @@ from typing import Any
 import django
 
 from portal.environment import BASE_DIR
-from tests.support.processes import WAIT_SECONDS, environment
+from tests.support.processes import WAIT_SECONDS, build_environment
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Fork:
 
     @property
     def returncode(self) -> int | None:
-        """The exit status, as far as it was asked for."""
+        """The exit status, as of the last `poll` or `wait`."""
         return self.forks.statuses.get(self.pid)
 
     def poll(self) -> int | None:
@@ -51,7 +51,7 @@ class Fork:
         return self.returncode
 
     def kill_all(self) -> None:
-        """Kill the process and its children with SIGKILL, and wait for it; again is harmless."""
+        """Kill the process and its children with SIGKILL, and wait for it; may be called again."""
         if self.poll() is None:
             for kill in (os.killpg, os.kill):
                 with suppress(ProcessLookupError):
@@ -60,7 +60,7 @@ class Fork:
 
 
 class CommandForks:
-    """Runs commands on the test's database; what they write goes to one file."""
+    """Runs commands on the test's database; their output goes to one file."""
 
     def __init__(self, *modules: str, **settings: str) -> None:
         self.statuses: dict[int, int] = {}
@@ -68,7 +68,7 @@ class CommandForks:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forks", *modules],
             cwd=BASE_DIR,
-            env=environment(DJANGO_SETTINGS_MODULE="portal.settings", **settings),
+            env=build_environment(DJANGO_SETTINGS_MODULE="portal.settings", **settings),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
@@ -77,13 +77,13 @@ class CommandForks:
         )
 
     @contextmanager
-    def run(self, *arguments: str, killed_after: str = "") -> Iterator[Fork]:
+    def run(self, *arguments: str, kill_after: str = "") -> Iterator[Fork]:
         """Run a management command for the time of the block; killed at the end.
 
-        `killed_after`: a function, as `module:name`, after whose first call the process kills itself with SIGKILL.
+        `kill_after`: a function, as `module:name`, after whose first call the process kills itself with SIGKILL.
         """
         assert self.process.stdin
-        self.process.stdin.write(json.dumps([arguments, killed_after]).encode() + b"\n")
+        self.process.stdin.write(json.dumps([arguments, kill_after]).encode() + b"\n")
         while not (pid := self.read_line(WAIT_SECONDS)):
             assert pid is not None, self.output()
         fork = Fork(pid, self)
@@ -96,7 +96,7 @@ class CommandForks:
             fork.kill_all()
 
     def read_line(self, seconds: float) -> int | None:
-        """Read what is printed next: returns a process that has begun, 0 for one that has ended, None after `seconds`."""
+        """Read the next line: returns the process id of a started fork, 0 for an ended one, None after `seconds`."""
         assert self.process.stdout
         if not select.select([self.process.stdout], [], [], max(seconds, 0))[0]:
             return None
@@ -106,7 +106,7 @@ class CommandForks:
         return 0 if status else pid
 
     def output(self) -> str:
-        """Return what all of them have written so far."""
+        """Return the output of all of them so far."""
         self.log.seek(0)
         return self.log.read().decode()
 
@@ -122,7 +122,7 @@ class CommandForks:
 
 @contextmanager
 def command_forks(*modules: str, **settings: str) -> Iterator[CommandForks]:
-    """Give forks with these settings for the time of the block."""
+    """Yield forks with these settings for the time of the block."""
     forks = CommandForks(*modules, **settings)
     try:
         yield forks
@@ -130,7 +130,7 @@ def command_forks(*modules: str, **settings: str) -> Iterator[CommandForks]:
         forks.close()
 
 
-def run_command(arguments: list[str], killed_after: str) -> None:
+def run_command(arguments: list[str], kill_after: str) -> None:
     """Run a command in this fork, which ends with it."""
     from django.core.management import call_command
 
@@ -138,8 +138,8 @@ def run_command(arguments: list[str], killed_after: str) -> None:
     os.dup2(2, 1)
     status = 1
     try:
-        if killed_after:
-            set_trap(killed_after)
+        if kill_after:
+            set_trap(kill_after)
         call_command(*arguments)
         status = 0
     except BaseException:  # noqa: BLE001
@@ -150,7 +150,7 @@ def run_command(arguments: list[str], killed_after: str) -> None:
 
 
 def set_trap(name: str) -> None:
-    """Have this process killed after the first call of a function."""
+    """Let this process kill itself after the first call of a function."""
     module_name, _, function = name.partition(":")
     module = import_module(module_name)
     original: Callable[..., object] = getattr(module, function)
@@ -163,20 +163,20 @@ def set_trap(name: str) -> None:
 
 
 def main(modules: list[str]) -> None:
-    """Fork for each line, and tell of each fork that ends."""
+    """Fork for each line, and print the exit status of each fork that ends."""
     django.setup()
     for module in modules:
         import_module(module)
     # Unbuffered, or a line may wait in a buffer, where `select` does not see it.
     commands = open(0, "rb", buffering=0)  # noqa: SIM115
-    own = commands.fileno()
+    input_descriptor = commands.fileno()
     running: dict[int, int] = {}  # process ids by their descriptors
     while True:
-        ready, _, _ = select.select([own, *running], [], [])
-        for one in ready:
-            if one != own:
-                os.close(one)
-                pid = running.pop(one)
+        ready, _, _ = select.select([input_descriptor, *running], [], [])
+        for descriptor in ready:
+            if descriptor != input_descriptor:
+                os.close(descriptor)
+                pid = running.pop(descriptor)
                 print(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
             elif line := commands.readline():
                 pid = os.fork()

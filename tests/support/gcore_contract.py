@@ -1,4 +1,4 @@
-"""What docs/vendors/gcore.md says of Gcore's usage report, for tests of whoever serves it."""
+"""Gcore's usage report as docs/vendors/gcore.md describes it, for tests of the sandbox and of the mirror."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -63,51 +63,51 @@ volume | gbminutes | uuid last_name tags | attached_to_vm last_size size_unit vo
 """
 
 
-def kind_of(line: str) -> tuple[str, Kind]:
+def parse_kind(line: str) -> tuple[str, Kind]:
     """Return one line of the table."""
     name, unit, has, own, totals_by, filters = (part.strip() for part in line.split("|"))
     return name, Kind(unit, has.split(), own.split(), totals_by, filters.split())
 
 
-TABLE = dict(map(kind_of, TABLE_TEXT.strip().splitlines()))
+TABLE = dict(map(parse_kind, TABLE_TEXT.strip().splitlines()))
 
 
-def span(first: date, last: date | None = None) -> dict[str, Any]:
+def build_range(first: date, last: date | None = None) -> dict[str, Any]:
     """Return the body's range for the days from `first` to `last`, both included."""
     end = (last or first) + timedelta(days=1)
     return {"time_from": f"{first}T00:00:00Z", "time_to": f"{end}T00:00:00Z"}
 
 
-def identity(row: Row) -> tuple[Any, ...]:
-    """Return what docs/vendors/gcore.md says identifies a row within a day."""
+def build_identity(row: Row) -> tuple[Any, ...]:
+    """Return the fields that identify a row within a day, by docs/vendors/gcore.md."""
     variants = ("flavor", "volume_type", "file_share_type", "instance_type")
     own = {"egress_traffic": ("port_id", "vm_id"), "external_ip": ("port_id", "ip_address")}
-    ident = row.get("uuid") or tuple(row[name] for name in own.get(row["type"], ("last_name",)))
+    own_id = row.get("uuid") or tuple(row[name] for name in own.get(row["type"], ("last_name",)))
     shared = ("type", "billing_metric_name", "billing_value_unit", "project_id", "region_id")
-    return (*(row[name] for name in shared), *(row.get(name) for name in variants), ident)
+    return (*(row[name] for name in shared), *(row.get(name) for name in variants), own_id)
 
 
-def summed(rows: Iterable[Row]) -> dict[tuple[Any, ...], Decimal]:
-    """Return the exact sums of resources by what totals are grouped by."""
+def sum_resources(rows: Iterable[Row]) -> dict[tuple[Any, ...], Decimal]:
+    """Return the exact sums of resources, grouped as the totals are."""
     sums: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
     for row in rows:
         column = TABLE[row["type"]].totals_by if row["type"] in TABLE else "model"
         if row["type"] != "backup":
-            key = total_key(row, row.get(column) if column else None)
+            key = build_total_key(row, row.get(column) if column else None)
             sums[key] = EXACT.add(sums[key], Decimal(row["billing_value"]))
     return dict(sums)
 
 
-def total_key(row: Row, own: Any) -> tuple[Any, ...]:
+def build_total_key(row: Row, own: Any) -> tuple[Any, ...]:
     return row["type"], row["billing_metric_name"], row["billing_value_unit"], row["region_id"], own
 
 
-def totals_of(answer: Any) -> dict[tuple[Any, ...], Decimal]:
-    """Return the totals by group; each group is there once."""
+def index_totals(response: Any) -> dict[tuple[Any, ...], Decimal]:
+    """Return the totals by group; fails where a group occurs twice."""
     totals = {}
-    for row in answer["totals"]:
+    for row in response["totals"]:
         own = row.keys() - COMMON
-        totals[total_key(row, row[own.pop()] if own else None)] = Decimal(row["billing_value"])
+        totals[build_total_key(row, row[own.pop()] if own else None)] = Decimal(row["billing_value"])
         assert not own
-    assert len(totals) == len(answer["totals"])
+    assert len(totals) == len(response["totals"])
     return totals

@@ -1,4 +1,4 @@
-"""Gcore's reader and its vendor: the sandbox, or a server that answers as it is told."""
+"""Gcore's reader and its vendor: the sandbox, or a scripted server."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from sync.vendors.base import VendorReader
 from sync.vendors.decoding import decode_record
 from sync.vendors.gcore.mapping import build_keyless_row
 from sync.vendors.gcore.schema import USAGE_REPORT
-from tests.support.read_day import connected
+from tests.support.vendor_readers import connect_reader
 from usage.days import Day
 from usage.models import ResourceRow
 
@@ -67,36 +67,36 @@ def sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def gcore(sandbox: SandboxServer) -> Iterator[VendorReader]:
-    with connected("gcore", f"{sandbox.url}/gcore", page_size=200) as reader:
+    with connect_reader("gcore", f"{sandbox.url}/gcore", page_size=200) as reader:
         yield reader
 
 
-def text(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Return JSON; a Decimal is written as a number with all its digits."""
     return EXACT.encode(value)
 
 
-def row(**changes: Any) -> ResourceRow:
-    """Return the row of the usual volume with some fields changed; `...` takes a field out."""
+def build_row(**changes: Any) -> ResourceRow:
+    """Return the row of the usual volume with some fields changed; `...` removes a field."""
     fields = {name: value for name, value in (VOLUME | changes).items() if value is not ...}
-    return build_keyless_row(decode_record(msgspec.Raw(text(fields))))
+    return build_keyless_row(decode_record(msgspec.Raw(encode_json(fields))))
 
 
-def answering(server: HTTPServer, *reports: dict[str, Any] | bytes) -> list[dict[str, Any]]:
-    """Let a server give one report after the other; returns the list that gets the requests."""
-    left, asked = list(reports), []
+def serve_reports(server: HTTPServer, *reports: dict[str, Any] | bytes) -> list[dict[str, Any]]:
+    """Serve one report after the other; returns the list that collects the requests' bodies."""
+    remaining, requests = list(reports), []
 
-    def answer(request: Request) -> Response:
-        asked.append(json.loads(request.data))
-        report = left.pop(0)
-        return Response(report if isinstance(report, bytes) else text(report), content_type="application/json")
+    def respond(request: Request) -> Response:
+        requests.append(json.loads(request.data))
+        report = remaining.pop(0)
+        return Response(report if isinstance(report, bytes) else encode_json(report), content_type="application/json")
 
-    server.expect_request(USAGE_REPORT, method="POST").respond_with_handler(answer)
-    return asked
+    server.expect_request(USAGE_REPORT, method="POST").respond_with_handler(respond)
+    return requests
 
 
-def report(*resources: Any, count: int | None = None, totals: Any = ()) -> dict[str, Any]:
-    """Return an answer with these resources."""
+def build_report(*resources: Any, count: int | None = None, totals: Any = ()) -> dict[str, Any]:
+    """Return a response with these resources."""
     return {
         "count": len(resources) if count is None else count,
         "resources": list(resources),
@@ -104,12 +104,12 @@ def report(*resources: Any, count: int | None = None, totals: Any = ()) -> dict[
     }
 
 
-def volume(number: int, **changes: Any) -> dict[str, Any]:
+def build_volume(number: int, **changes: Any) -> dict[str, Any]:
     """Return the volume with the uuid `number`."""
     return VOLUME | {"uuid": f"volume-{number}"} | changes
 
 
 @pytest.fixture
-def scripted(httpserver: HTTPServer) -> Iterator[VendorReader]:
-    with connected("gcore", httpserver.url_for("").rstrip("/")) as reader:
+def scripted_reader(httpserver: HTTPServer) -> Iterator[VendorReader]:
+    with connect_reader("gcore", httpserver.url_for("").rstrip("/")) as reader:
         yield reader

@@ -1,4 +1,4 @@
-"""The Gcore stand-in, asked without HTTP."""
+"""The Gcore stand-in, called without HTTP."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 
 from sync.sandbox.world import World
 from sync.vendors.gcore.sandbox import Sandbox
-from tests.support.gcore_contract import span
-from tests.support.stand_in import Struck, answered, parse_content
+from tests.support.gcore_contract import build_range
+from tests.support.stand_in import OneTimeFaults, parse_content, send_request
 
 PATH = "/cloud/v1/usage_report"
 NOW = datetime(2026, 11, 23, 15, 3, tzinfo=UTC)
@@ -25,9 +25,9 @@ def vendor(world: World) -> Sandbox:
     return Sandbox(world)
 
 
-def ask(vendor: Sandbox, *, faults: Struck | None = None, key: str = "sandbox-key", **body: Any) -> Any:
-    """Return the answer's JSON to a question about DAY, all of it unless `body` says otherwise."""
-    body = {**span(DAY), "limit": 1_000_000, **body}
-    answer = answered(vendor, PATH, body, authorization=f"APIKey {key}", faults=faults)
-    assert answer.status == 200, answer.body
-    return parse_content(answer)
+def query_report(vendor: Sandbox, *, faults: OneTimeFaults | None = None, key: str = "sandbox-key", **body: Any) -> Any:
+    """Return the report of DAY in one page; `body` overrides either."""
+    body = {**build_range(DAY), "limit": 1_000_000, **body}
+    response = send_request(vendor, PATH, body, authorization=f"APIKey {key}", faults=faults)
+    assert response.status == 200, response.body
+    return parse_content(response)

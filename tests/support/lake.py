@@ -1,4 +1,4 @@
-"""A lake in a folder, fed by the made-up vendor, and what it and the portal's own export say of the same records."""
+"""A lake in a folder, fed by the made-up vendor, compared with the portal's own export."""
 
 import shutil
 from collections.abc import Callable, Hashable, Iterator
@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import override_settings
 
 from tests.support.database import is_stored, store_or_restore
-from tests.support.scripted_vendor import Listing, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, read_day
 from usage.columns import Column
 from usage.data_quality import VENDOR_KINDS
 from usage.exports.copy import ExportQuery
@@ -41,7 +41,7 @@ def lake_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @contextmanager
 def open_folder(factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give the folder of an empty lake, which the settings name; it and the catalog go when the block ends."""
+    """Yield the folder of an empty lake and set PORTAL_LAKE_URL to it; the end of the block deletes it and the catalog."""
     folder = factory.getbasetemp() / NAME
     # `sync` waits for all that any process of the machine has written; no test takes its power away.
     with override_settings(PORTAL_LAKE_URL=f"file://{folder}"), patch("os.sync"):
@@ -55,18 +55,18 @@ def open_folder(factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def store_or_restore_lake(folder: Path, key: Hashable, create: Callable[[], object]) -> None:
     """Call `create` in an empty database with an empty lake and store both; restore both for the same key later."""
-    kept = folder.with_name(f"{NAME}-{key}")
+    stored_folder = folder.with_name(f"{NAME}-{key}")
     if is_stored(key):
-        shutil.copytree(kept, folder)
+        shutil.copytree(stored_folder, folder)
         connect_catalog().close()  # makes its tables
     store_or_restore(key, create)
-    if is_stored(key) and not kept.exists():
-        shutil.copytree(folder, kept)
+    if is_stored(key) and not stored_folder.exists():
+        shutil.copytree(folder, stored_folder)
 
 
-def store(source: Source, listing: Listing, on: date, numbers: range, **values: Any) -> None:
-    """Have the vendor report runs on a day, and read it."""
-    listing.records[on] = [row(number, on=on, **values) for number in numbers]
+def report_and_read(source: Source, listing: Listing, on: date, numbers: range, **values: Any) -> None:
+    """Let the vendor report runs on a day, and read it."""
+    listing.records[on] = [build_run(number, on=on, **values) for number in numbers]
     read_day(source, on)
 
 
@@ -89,7 +89,7 @@ def sort_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def export_rows(kind: type[UsageRecord]) -> list[dict[str, Any]]:
-    """Return what the Parquet export has of all current records of complete days, by id."""
+    """Return the rows of the Parquet export of all current records, by id."""
     columns = get_lake_columns(kind)
     schema = build_schema(columns)
     with open_snapshot() as snapshot:
@@ -97,14 +97,14 @@ def export_rows(kind: type[UsageRecord]) -> list[dict[str, Any]]:
     return sort_rows(pa.concat_tables([schema.empty_table(), *tables]))
 
 
-def assert_equal() -> None:
-    """The lake has what the portal has, and `days` describes it."""
+def assert_lake_matches() -> None:
+    """Assert that the lake has the portal's records, and that `days` describes them."""
     with open_lake() as lake:
         for kind in KINDS.values():
             assert read_usage(lake, kind) == export_rows(kind)
-        described = read_all_days(lake)
+        rows_by_day = read_all_days(lake)
     days = SourceDay.objects.filter(complete=True).select_related("source")
-    assert {key: (row["records"], row["stored_digest"]) for key, row in described.items()} == {
+    assert {key: (row["records"], row["stored_digest"]) for key, row in rows_by_day.items()} == {
         (day.source.slug, day.day): (day.records, day.stored_digest) for day in days
     }
 

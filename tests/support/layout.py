@@ -30,7 +30,7 @@ def list_modules(top: str) -> Iterator[tuple[str, Path]]:
 
 
 def list_imports(path: Path) -> Iterator[str]:
-    """Yield what a file imports anywhere in it, as dotted names."""
+    """Yield all imports of a file as dotted names."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

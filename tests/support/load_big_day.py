@@ -1,4 +1,4 @@
-"""Load days of so many records, made as they are read; print the peak memory of this process in KiB after each.
+"""Load days of N records, created while they are read; print the peak memory of this process in KiB after each.
 
 `python -m tests.support.load_big_day N…`, on the database of DATABASE_URL.
 """
@@ -18,13 +18,13 @@ PAGE = 1000
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 
 
-def load_a_day_of(records: int) -> None:
+def load_day(records: int) -> None:
     """Load a day of `records` made-up environment runs through the engine."""
     from sync.engine import load
     from sync.engine.plan import request_sync
     from sync.models import Trigger
     from sync.vendors.base import Account, Comparison, Page, Pages, VendorReader
-    from tests.support.scripted_vendor import NoHTTP, make_source, row
+    from tests.support.scripted_vendor import NoHTTP, build_run, make_source
     from usage.days import Day
     from usage.models import EnvironmentUsage, Source
 
@@ -39,7 +39,9 @@ def load_a_day_of(records: int) -> None:
         def pages(self, day: Day) -> Pages:
             for first in range(0, records, PAGE):
                 numbers = range(first, min(first + PAGE, records))
-                yield Page([row(n, created_at=NOON, stopped_at=NOON + timedelta(microseconds=n)) for n in numbers])
+                yield Page(
+                    [build_run(n, created_at=NOON, stopped_at=NOON + timedelta(microseconds=n)) for n in numbers]
+                )
             return Comparison()
 
         def probe(self) -> str:
@@ -61,6 +63,6 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup()
     for number in sys.argv[1:]:
-        load_a_day_of(int(number))
+        load_day(int(number))
         # Not `ru_maxrss`, which begins with the peak of the process that started this one.
         print(read_peak())

@@ -1,4 +1,4 @@
-"""Tables of usage beyond what the planner would rather read whole, and what is searched in them."""
+"""Usage tables that are too long for sequential scans, and searches in them."""
 
 from django.db import connection
 

@@ -36,6 +36,6 @@ def install_vendor(folder: Path) -> Iterator[None]:
 
 
 def clear_caches() -> None:
-    """Let the vendors be looked for again."""
+    """Clear the caches of the vendors."""
     sync.vendors.readers.cache_clear()
     sync.vendors.mirrors.cache_clear()

@@ -31,7 +31,7 @@ CHANGES = re.compile(r"\b(ALTER|DROP|RENAME|TRUNCATE)\b", re.IGNORECASE)
 
 
 def find_dangers(migration: Migration, state: ProjectState) -> Iterator[str]:
-    """Yield what of a migration stops an old process; `state` is that before it, and becomes that after it."""
+    """Yield the dangers of a migration to an old process; `state` is the one before it, and becomes the one after it."""
     before = set(state.models)
     for operation in migration.operations:
         model = (migration.app_label, getattr(operation, "model_name_lower", getattr(operation, "name_lower", "")))

@@ -1,4 +1,4 @@
-"""A portal that has read the stand-in vendors for a few days, and the same questions put to both of them."""
+"""A portal that has synced a few days of the stand-in vendors, and the same requests to both of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors import mirrors
 from tests.support.database import store_or_restore
-from tests.support.read_day import sandboxed
-from tests.support.stand_in import Struck
+from tests.support.stand_in import OneTimeFaults
+from tests.support.vendor_readers import build_sandbox_url
 from usage.models import Source, SourceDay
 
 NOW = datetime(2026, 11, 18, 15, tzinfo=UTC)
@@ -35,29 +35,29 @@ class Pair:
     source: Source
 
     def mirror(self, path: str, body: Any = None, *, method: str = "POST", **query: list[str]) -> APIResponse:
-        """Return the mirror's answer, without HTTP."""
-        asked = APIRequest(method, path, query, {"content-type": "application/json"}, content(body))
-        return mirrors()[self.source.vendor](self.source).respond(asked)
+        """Return the mirror's response, without HTTP."""
+        request = APIRequest(method, path, query, {"content-type": "application/json"}, encode_body(body))
+        return mirrors()[self.source.vendor](self.source).respond(request)
 
     def vendor(self, path: str, body: Any = None, *, method: str = "POST", **query: list[str]) -> Any:
-        """Return the stand-in's answer, without HTTP."""
+        """Return the stand-in's response, without HTTP."""
         scheme = "APIKey" if self.source.vendor == "gcore" else "Bearer"
         headers = {"content-type": "application/json", "authorization": f"{scheme} {CREDENTIAL}"}
-        asked = APIRequest(method, path, query, headers, content(body))
-        return self.server.upstream.vendors[self.source.vendor].respond(asked, Struck())
+        request = APIRequest(method, path, query, headers, encode_body(body))
+        return self.server.upstream.vendors[self.source.vendor].respond(request, OneTimeFaults())
 
 
-def content(body: Any) -> bytes:
+def encode_body(body: Any) -> bytes:
     """Return a body as it is sent."""
     return b"" if body is None else msgspec.json.encode(body)
 
 
 def read_all(server: SandboxServer, vendor: str, first: date = FIRST, end: date = END) -> Source:
-    """Return a source that has read the days `[first, end)` of a stand-in."""
+    """Return a source that has synced the days `[first, end)` of a stand-in."""
     source = Source.objects.create(
         slug=f"{vendor}-main",
         vendor=vendor,
-        base_url=sandboxed(vendor, server.url),
+        base_url=build_sandbox_url(vendor, server.url),
         credential=CREDENTIAL,
         time_zone=ZONES.get(vendor, "UTC"),
         backfill_from=first,
@@ -71,24 +71,24 @@ def read_all(server: SandboxServer, vendor: str, first: date = FIRST, end: date 
 
 
 def read_once(server: SandboxServer, vendor: str, first: date = FIRST, end: date = END) -> Source:
-    """Return what `read_all` does in an empty database; a stand-in is read once and its rows are restored later."""
+    """Call `read_all` in an empty database; later calls for the same stand-in restore its rows."""
     store_or_restore((server.url, vendor, first, end), lambda: read_all(server, vendor, first, end))
     return Source.objects.get(slug=f"{vendor}-main")
 
 
 @pytest.fixture(scope="module")
-def still() -> Iterator[SandboxServer]:
+def frozen_sandbox() -> Iterator[SandboxServer]:
     """A sandbox whose clock stands still."""
     with SandboxServer(World(days=30, now=lambda: NOW, records_per_day=150)) as server:
         yield server
 
 
-def key(*sources: Source) -> str:
+def create_mirror_key(*sources: Source) -> str:
     """Return the secret of a new token that may read mirrors, of these sources or of all."""
     return create_token("mirror", [Scope.MIRROR_READ], sources=sources or None)[1]
 
 
-def instant(on: date, hours: float = 0) -> str:
-    """Return an instant as all three vendors take it."""
+def format_instant(on: date, hours: float = 0) -> str:
+    """Return an instant in a format that all three vendors accept."""
     at = datetime(on.year, on.month, on.day, tzinfo=UTC) + timedelta(hours=hours)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

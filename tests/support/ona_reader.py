@@ -1,4 +1,4 @@
-"""Ona's reader and its vendor: the sandbox, or a server that answers as it is told."""
+"""Ona's reader and its vendor: the sandbox, or a scripted server."""
 
 import json
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def sandbox() -> Iterator[SandboxServer]:
         yield server
 
 
-def reader(base_url: str, credential: str = "sandbox-key", zone: str = "UTC", **bounds: Any) -> Reader:
+def build_reader(base_url: str, credential: str = "sandbox-key", zone: str = "UTC", **bounds: Any) -> Reader:
     http = VendorHTTP(
         base_url,
         Reader.build_authorization(credential),
@@ -62,26 +62,26 @@ def reader(base_url: str, credential: str = "sandbox-key", zone: str = "UTC", **
 
 @pytest.fixture
 def ona(sandbox: SandboxServer) -> Iterator[Reader]:
-    reading = reader(f"{sandbox.url}/ona/api")
-    with reading.http:
-        yield reading
+    reader = build_reader(f"{sandbox.url}/ona/api")
+    with reader.http:
+        yield reader
 
 
-def everything(reading: Reader, day: Day = DAY) -> tuple[list[Page], Comparison]:
-    """Return all pages of a day and what the reader says of the vendor's checksum."""
-    pages, found = reading.pages(day), []
+def read_pages(reader: Reader, day: Day = DAY) -> tuple[list[Page], Comparison]:
+    """Return all pages of a day and the comparison with the vendor's checksum."""
+    iterator, pages = reader.pages(day), []
     while True:
         try:
-            found.append(next(pages))
+            pages.append(next(iterator))
         except StopIteration as end:
-            return found, end.value
+            return pages, end.value
 
 
-def rows(reading: Reader, day: Day = DAY) -> list[EnvironmentRow]:
-    return [EnvironmentRow(*row) for page in everything(reading, day)[0] for row in page.rows]
+def list_rows(reader: Reader, day: Day = DAY) -> list[EnvironmentRow]:
+    return [EnvironmentRow(*row) for page in read_pages(reader, day)[0] for row in page.rows]
 
 
 def build_page(*changes: dict[str, Any]) -> bytes:
-    """Return a page that holds one record per change of the usual one; a value of None takes a field out."""
+    """Return a page with one record per change of the usual one; a value of None removes a field."""
     records = [{name: value for name, value in (RECORD | change).items() if value is not None} for change in changes]
     return json.dumps({"pagination": {}, "records": records}).encode()

@@ -18,7 +18,7 @@ from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison
 from sync.vendors.ona.connect import LIST, RUNTIME
 from sync.vendors.ona.reader import Reader
-from tests.support.read_day import everything
+from tests.support.vendor_readers import read_pages
 from usage.days import Day
 
 DAY = Day.of(date(2026, 9, 29), "UTC")
@@ -34,7 +34,7 @@ def _without_waiting() -> Iterator[None]:
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
-    """A vendor that tells the start of every run of the day."""
+    """A vendor that reports the start of every run of the day."""
     with SandboxServer(World(now=lambda: NOW, records_per_day=250, seed=find_seed())) as server:
         yield server
 
@@ -75,16 +75,16 @@ def ona(sandbox: SandboxServer) -> Iterator[Reader]:
 
 @contextmanager
 def open_scripted(
-    server: HTTPServer, answer: Any, *records: dict[str, Any], handler: Any = None, **bounds: Any
+    server: HTTPServer, response: Any, *records: dict[str, Any], handler: Any = None, **bounds: Any
 ) -> Iterator[Reader]:
-    """Yield the reader of a vendor that lists two runs of half an hour and one hour, and answers so for their total."""
+    """Yield the reader of a vendor that lists two runs of half an hour and one hour, and `response` as their total."""
     listing = {"pagination": {}, "records": list(records) or [build_record(30), build_record(60)]}
     server.expect_request(f"/api{LIST}").respond_with_json(listing)
     total = server.expect_request(f"/api{RUNTIME}")
     if handler is not None:
         total.respond_with_handler(handler)
     else:
-        total.respond_with_data(answer if isinstance(answer, str) else json.dumps(answer))
+        total.respond_with_data(response if isinstance(response, str) else json.dumps(response))
     with open_ona(server.url_for("/api"), **bounds) as reader:
         yield reader
 
@@ -96,9 +96,9 @@ def build_record(minutes: int, **fields: Any) -> dict[str, Any]:
 
 
 def check(reader: Reader) -> Comparison:
-    return everything(reader, DAY)[1]
+    return read_pages(reader, DAY)[1]
 
 
 def count_totals(sandbox: SandboxServer) -> int:
-    """Return how often the total was asked for."""
-    return sum(seen.path.endswith(RUNTIME) for seen in sandbox.stats.requests)
+    """Return how often the total was requested."""
+    return sum(request.path.endswith(RUNTIME) for request in sandbox.stats.requests)

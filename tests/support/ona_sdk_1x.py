@@ -31,15 +31,15 @@ def instant(text):
 def nanoseconds(record, name):
     return getattr(record, name).ToNanoseconds() if record.HasField(name) else None
 
-wanted = json.load(sys.stdin)
-usage = create_client(api_key=wanted["key"], base_url=wanted["base_url"]).services.usage
+params = json.load(sys.stdin)
+usage = create_client(api_key=params["key"], base_url=params["base_url"]).services.usage
 token, pages = "", []
 try:
     while True:
-        dates = DateRange(start_time=instant(wanted["start"]), end_time=instant(wanted["end"]))
+        dates = DateRange(start_time=instant(params["start"]), end_time=instant(params["end"]))
         answer = usage.list_environment_usage_records(Ask(
-            filter=Ask.Filter(project_id=wanted["project_id"], date_range=dates),
-            pagination=PaginationRequest(page_size=wanted["page_size"], token=token),
+            filter=Ask.Filter(project_id=params["project_id"], date_range=dates),
+            pagination=PaginationRequest(page_size=params["page_size"], token=token),
         ))
         pages.append([
             {
@@ -107,8 +107,8 @@ for line in sys.stdin:
 
 
 @cache
-def python() -> Path:
-    """Return that environment's Python, having made the environment where it is missing."""
+def prepare_python() -> Path:
+    """Return that environment's Python; creates the environment where it is missing."""
     HOME.parent.mkdir(exist_ok=True)
     with (HOME.parent / "ona.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -120,11 +120,11 @@ def python() -> Path:
     return PYTHON
 
 
-def listed(
+def list_records(
     base_url: str, key: str, start: datetime, end: datetime, page_size: int = 0, project_id: str = ""
 ) -> dict[str, Any]:
     """Return `{"pages": [[record...]...], "error": [code, message] | null}`; instants are integer nanoseconds."""
-    wanted = {
+    params = {
         "base_url": base_url,
         "key": key,
         "start": start.isoformat(),
@@ -132,7 +132,7 @@ def listed(
         "page_size": page_size,
         "project_id": project_id,
     }
-    return run_program(PROGRAM, wanted)
+    return run_program(PROGRAM, params)
 
 
 def get_runtime(
@@ -151,20 +151,20 @@ def get_runtime(
 
 
 def run_program(program: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Return what a program of that environment prints, as JSON both ways."""
+    """Run a program of that environment with JSON as its input; returns its output, parsed."""
     process = start_loop()
     assert process.stdin
     assert process.stdout
     print(json.dumps([program, json.dumps(params)]), file=process.stdin, flush=True)
     printed, error = json.loads(process.stdout.readline())
     assert not error, error
-    found: dict[str, Any] = json.loads(printed)
-    return found
+    result: dict[str, Any] = json.loads(printed)
+    return result
 
 
 @cache
 def start_loop() -> "subprocess.Popen[str]":
     """Start the process of that environment that runs programs until this one ends: its imports take a second of CPU."""
-    process = subprocess.Popen([python(), "-c", LOOP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([prepare_python(), "-c", LOOP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     atexit.register(process.communicate)
     return process

@@ -21,14 +21,14 @@ from jwt.algorithms import RSAAlgorithm
 CLIENT_ID, CLIENT_SECRET = "usage-portal", "secret-of-the-portal"
 
 
-def new_key() -> rsa.RSAPrivateKey:
+def generate_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @cache
 def get_key() -> rsa.RSAPrivateKey:
     """Return the provider's key, one for a process: it takes a tenth of a second to make."""
-    return new_key()
+    return generate_key()
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Identity:
     algorithm: str = "RS256"
     request: dict[str, str] = field(default_factory=dict)
     code: str = ""
-    omitted: str = ""
+    omitted_name: str = ""
 
     def build_discovery(self) -> dict[str, Any]:
         """Return the discovery document."""
@@ -58,7 +58,7 @@ class Identity:
             "token_endpoint_auth_methods_supported": ["client_secret_post"],
             **self.config,
         }
-        return {name: value for name, value in document.items() if name != self.omitted}
+        return {name: value for name, value in document.items() if name != self.omitted_name}
 
     def authorize(self, query: str) -> str:
         """Store the request and return the URL of the callback."""
@@ -69,19 +69,19 @@ class Identity:
 
     def exchange_code(self, form: str, authorization: str | None) -> tuple[int, dict[str, Any]]:
         """Return the tokens for a code, once, and only with the verifier of its challenge."""
-        given = {name: values[0] for name, values in parse_qs(form).items()}
-        digest = hashlib.sha256(given.get("code_verifier", "").encode()).digest()
+        params = {name: values[0] for name, values in parse_qs(form).items()}
+        digest = hashlib.sha256(params.get("code_verifier", "").encode()).digest()
         fits = base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == self.request.get("code_challenge")
         if self.config.get("token_endpoint_auth_methods_supported") == ["client_secret_basic"]:
             basic = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
             secret = authorization == f"Basic {basic}"
         else:
-            secret = given.get("client_secret") == CLIENT_SECRET and given.get("client_id") == CLIENT_ID
-        if not (fits and secret and self.code and given.get("code") == self.code):
+            secret = params.get("client_secret") == CLIENT_SECRET and params.get("client_id") == CLIENT_ID
+        if not (fits and secret and self.code and params.get("code") == self.code):
             return 400, {"error": "invalid_grant"}
         self.code = ""
         tokens = {"access_token": "opens-the-user-info", "token_type": "Bearer", "id_token": self.sign_id_token()}
-        return 200, {name: value for name, value in tokens.items() if name != self.omitted}
+        return 200, {name: value for name, value in tokens.items() if name != self.omitted_name}
 
     def sign_id_token(self) -> str:
         """Return the id token."""
@@ -95,7 +95,7 @@ class Identity:
             "nonce": self.request.get("nonce"),
             **self.token,
         }
-        claims.pop(self.omitted, None)
+        claims.pop(self.omitted_name, None)
         return jwt.encode(claims, self.signing_key or self.key, self.algorithm, headers={"kid": "one"})
 
     def build_jwks(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Identity:
 
 
 @contextmanager
-def provider(**person: Any) -> Iterator[Identity]:
+def run_provider(**person: Any) -> Iterator[Identity]:
     """Run the provider on loopback for the duration of the block."""
     identity = Identity(person={"sub": "person-1", **person})
     server = ThreadingHTTPServer(("127.0.0.1", 0), build_handler(identity))
@@ -148,6 +148,6 @@ def build_handler(identity: Identity) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(text)
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     return Handler

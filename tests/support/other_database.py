@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def call_on(url: str, work: Callable[[], T]) -> T:
-    """Return what `work` returns in a thread whose connection is to the database of a URL: the test's own is open."""
+    """Call `work` in a thread whose connection is to the database of a URL, as the test's own is open; returns its result."""
     default = connections.settings["default"]
     with ThreadPoolExecutor(1) as thread, patch.dict(default, parse_database(url)):
         try:
@@ -22,7 +22,7 @@ def call_on(url: str, work: Callable[[], T]) -> T:
 
 
 def parse_database(url: str) -> dict[str, str]:
-    """Return what Django's settings say of the database of a URL."""
+    """Return Django's settings for the database of a URL."""
     parts = urlsplit(url)
     return {
         "NAME": parts.path.removeprefix("/"),

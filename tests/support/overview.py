@@ -1,4 +1,4 @@
-"""The overview as a test asks for it."""
+"""The overview page, for tests."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,11 +18,11 @@ def noon() -> Iterator[None]:
         yield
 
 
-def overview(client: Client, **asked: str) -> Any:
+def open_overview(client: Client, **params: str) -> Any:
     """Return the context of the page."""
-    answer: Any = client.get("/admin/", asked)
-    assert answer.status_code == 200
-    return answer.context
+    response: Any = client.get("/admin/", params)
+    assert response.status_code == 200
+    return response.context
 
 
 def find_card(context: Any, slug: str) -> Any:

@@ -52,7 +52,7 @@ class OwnServer:
         wait_for(self.is_answering, "a server to answer")
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server; again is harmless."""
+        """Stop the server; may be called again."""
         if (self.folder / "postmaster.pid").exists():
             run_program("pg_ctl", "stop", "--silent", "-D", self.folder, "-m", mode)
 
@@ -75,7 +75,7 @@ def find_programs() -> Path:
 
 
 def build_options(**variables: str) -> dict[str, object]:
-    """Return how a program is run: found, and not as root."""
+    """Return the options of subprocess that run a program of the wheel, not as root."""
     owner = NOBODY if os.geteuid() == 0 else None
     path = f"{find_programs()}{os.pathsep}{os.defpath}"
     return {"user": owner, "group": owner, "env": {"PATH": path, "LC_ALL": "C", **variables}, "cwd": "/"}
@@ -85,9 +85,9 @@ def run_program(name: str, *arguments: str | Path) -> None:
     """Run one of the wheel's programs to its end."""
     command = [str(find_programs() / name), *map(str, arguments)]
     with tempfile.TemporaryFile() as output:
-        done = subprocess.run(command, stdout=output, stderr=output, check=False, **build_options())  # type: ignore[call-overload]
+        result = subprocess.run(command, stdout=output, stderr=output, check=False, **build_options())  # type: ignore[call-overload]
         output.seek(0)
-        assert done.returncode == 0, output.read().decode()
+        assert result.returncode == 0, output.read().decode()
 
 
 def run_script(text: str, folder: Path, variables: Mapping[str, str]) -> None:
@@ -95,7 +95,7 @@ def run_script(text: str, folder: Path, variables: Mapping[str, str]) -> None:
     options = build_options(**variables) | {"cwd": folder}
     # A file: what goes on in the background keeps a pipe open.
     with tempfile.TemporaryFile() as output:
-        done = subprocess.run(
+        result = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
             stdout=output,
             stderr=output,
@@ -103,12 +103,12 @@ def run_script(text: str, folder: Path, variables: Mapping[str, str]) -> None:
             **options,  # type: ignore[call-overload]
         )
         output.seek(0)
-        assert done.returncode == 0, f"{text}\n{output.read().decode()}"
+        assert result.returncode == 0, f"{text}\n{output.read().decode()}"
 
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """Give a new folder that belongs to the servers' user, who may enter it."""
+    """Yield a new folder that belongs to the servers' user."""
     with tempfile.TemporaryDirectory(prefix="portal-") as name:
         folder = Path(name)
         if os.geteuid() == 0:

@@ -1,6 +1,6 @@
 """Reads a folder of Parquet files by four programs, which need an environment of their own (`.venvs/api`).
 
-`python -m tests.support.parquet_readers FOLDER` prints JSON: what each of them finds in all the files together.
+`python -m tests.support.parquet_readers FOLDER` prints as JSON the rows that each of them reads from all files.
 """
 
 import json
@@ -34,8 +34,8 @@ def read_by_duckdb(folder: Path) -> Rows:
     """Return number, text and instant of every row."""
     import duckdb
 
-    found = duckdb.sql(f"SELECT {NUMBER}, {TEXT}, epoch_us({INSTANT}) FROM read_parquet('{folder}/*.parquet')")
-    return list(found.fetchall())
+    relation = duckdb.sql(f"SELECT {NUMBER}, {TEXT}, epoch_us({INSTANT}) FROM read_parquet('{folder}/*.parquet')")
+    return list(relation.fetchall())
 
 
 def read_by_pandas(folder: Path) -> Rows:

@@ -1,4 +1,4 @@
-"""Portal processes of their own, on the test's database and Redis: for what only another process can show."""
+"""Portal processes on the test's database and Redis, for behaviour that needs another process."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ WAIT_SECONDS = 120
 T = TypeVar("T")
 
 
-def environment(**settings: str) -> dict[str, str]:
+def build_environment(**settings: str) -> dict[str, str]:
     """Return the environment of a portal process that uses this test's database."""
     url = urlsplit(os.environ["DATABASE_URL"])
     name = connection.settings_dict["NAME"]
@@ -42,19 +42,19 @@ class PortalProcess(subprocess.Popen[bytes]):
         super().__init__(
             [sys.executable, *arguments],
             cwd=root,
-            env=environment(**settings),
+            env=build_environment(**settings),
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
 
     def output(self) -> str:
-        """Return what the process has written so far."""
+        """Return the output of the process so far."""
         self.log.seek(0)
         return self.log.read().decode()
 
     def kill_all(self) -> None:
-        """Kill the process and its children with SIGKILL, and wait for it; again is harmless."""
+        """Kill the process and its children with SIGKILL, and wait for it; may be called again."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.wait()
@@ -74,12 +74,12 @@ def portal_process(arguments: Sequence[str], root: Path = BASE_DIR, /, **setting
         process.log.close()
 
 
-def wait_for(question: Callable[[], T | None], what: str = "", *, every: float = 0.02) -> T:
-    """Return the first true answer to `question`, asked `every` so many seconds; fails the test after WAIT_SECONDS."""
+def wait_for(condition: Callable[[], T | None], label: str = "", *, every: float = 0.02) -> T:
+    """Return the first true result of `condition`, called `every` so many seconds; fails the test after WAIT_SECONDS."""
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:
-        answer = question()
-        if answer:
-            return answer
+        result = condition()
+        if result:
+            return result
         time.sleep(every)
-    raise AssertionError(f"waited in vain: {what or question}")
+    raise AssertionError(f"waited in vain: {label or condition}")

@@ -1,4 +1,4 @@
-"""A vendor that answers byte by byte as a test says, over a real socket, and a connection to it."""
+"""A vendor whose responses a test gives byte by byte, over a real socket, and a client of it."""
 
 import gzip
 import socket
@@ -17,10 +17,10 @@ from sync.http import Bounds, VendorHTTP
 
 SECRET = "1234$s3cr3t/key"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-WHOLE = HEAD + b'Content-Length: 8\r\n\r\n{"a": 1}'
+COMPLETE = HEAD + b'Content-Length: 8\r\n\r\n{"a": 1}'
 
 
-def client(address: str, before_request: Callable[[], None] | None = None, **bounds: Any) -> VendorHTTP:
+def build_client(address: str, before_request: Callable[[], None] | None = None, **bounds: Any) -> VendorHTTP:
     limits: dict[str, Any] = {"timeout": 5.0, "max_bytes": 100_000, "attempts": 4} | bounds
     return VendorHTTP(
         address,
@@ -32,36 +32,36 @@ def client(address: str, before_request: Callable[[], None] | None = None, **bou
     )
 
 
-def failure(http: VendorHTTP, kind: type[SyncError], said: str) -> SyncError:
-    """Return how a request failed, which is of this kind and says so."""
-    with pytest.raises(kind, match=said) as failed:
+def get_error(http: VendorHTTP, kind: type[SyncError], message: str) -> SyncError:
+    """Return the error of a request, which has this class and matches `message`."""
+    with pytest.raises(kind, match=message) as exc_info:
         http.get("/")
-    return failed.value
+    return exc_info.value
 
 
 @cache
 def pack_spaces(size: int) -> bytes:
-    """Return so many spaces packed by gzip, which takes up to a second: a test asks for them when it runs."""
+    """Return `size` spaces compressed by gzip, which takes up to a second: to be called in a test, not on import."""
     return gzip.compress(b" " * size, mtime=0)
 
 
 @contextmanager
-def raw(*answers: bytes | Callable[[socket.socket], None]) -> Iterator[str]:
-    """Serve one answer per connection, the last one for ever; the connection ends where the answer does."""
+def serve_raw(*responses: bytes | Callable[[socket.socket], None]) -> Iterator[str]:
+    """Serve one response per connection, the last one for ever; the connection ends with the response."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            left = list(answers)
+            remaining = list(responses)
             while True:
                 try:
                     connection, _ = listener.accept()
                 except OSError:
                     return
-                answer = left.pop(0) if len(left) > 1 else left[0]
+                response = remaining.pop(0) if len(remaining) > 1 else remaining[0]
                 with connection:
                     connection.recv(65536)
                     try:
-                        connection.sendall(answer) if isinstance(answer, bytes) else answer(connection)
+                        connection.sendall(response) if isinstance(response, bytes) else response(connection)
                     except OSError:
                         continue
 
@@ -77,7 +77,7 @@ def reset(connection: socket.socket) -> None:
 
 
 def trickle(connection: socket.socket, piece: bytes, pause: float) -> None:
-    """Send `piece` again and again until nobody reads any more."""
+    """Send `piece` again and again until the client closes."""
     while True:
         connection.sendall(piece)
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""A TCP server in front of Redis that can cease to answer: by silence, or by refusing connections."""
+"""A TCP server in front of Redis that can hang, or refuse connections."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ class RedisProxy:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self) -> None:
-        """Take connections until the listener is closed."""
+        """Accept connections until the listener is closed."""
         with suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
@@ -31,23 +31,23 @@ class RedisProxy:
                     threading.Thread(target=self.forward, args=(source, target), daemon=True).start()
 
     def forward(self, source: socket.socket, target: socket.socket) -> None:
-        """Pass on what comes; nothing while it hangs."""
+        """Forward bytes, except while it hangs."""
         with suppress(OSError):
             while received := source.recv(65536):
                 if not self.is_hanging:
                     target.sendall(received)
 
     def refuse(self) -> None:
-        """End all connections and take no more."""
+        """Close all connections and accept no more."""
         with suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
-        for one in (self.listener, *self.sockets):
-            one.close()
+        for sock in (self.listener, *self.sockets):
+            sock.close()
 
 
 @contextmanager
 def redis_proxy(redis_url: str) -> Iterator[RedisProxy]:
-    """Give a proxy for the time of the block."""
+    """Yield a proxy for the time of the block."""
     proxy = RedisProxy(redis_url)
     with closing(proxy.listener):
         yield proxy

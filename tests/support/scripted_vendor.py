@@ -1,4 +1,4 @@
-"""A made-up vendor whose listing is a list in the test: for what a listing does, not for how it travels."""
+"""A made-up vendor whose listing is a list in the test, read without HTTP."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,25 +22,25 @@ DAY = date(2026, 11, 3)
 
 @dataclass
 class Listing:
-    """What the made-up vendor reports of each day, and what happens while it is read."""
+    """The records that the made-up vendor reports for each day, and what happens while they are read."""
 
     records: dict[date, list[Any]] = field(default_factory=dict)
     rejected: dict[date, list[Rejection]] = field(default_factory=dict)
     kind: type = EnvironmentUsage
     checks: list[Comparison] = field(default_factory=list)
-    during: Callable[[Day, int], None] | None = None
+    before_page: Callable[[Day, int], None] | None = None
     page_size: int = 100
     reads: int = 0
 
 
 class NoHTTP:
-    """Stands where the connection is; the made-up vendor needs none."""
+    """A connection without HTTP."""
 
     def __init__(self) -> None:
         self.stats = HTTPStats()
 
 
-def vendor(listing: Listing) -> type[VendorReader]:
+def build_reader_class(listing: Listing) -> type[VendorReader]:
     """Return a reader class of `listing`."""
 
     class Reader(VendorReader):
@@ -57,10 +57,12 @@ def vendor(listing: Listing) -> type[VendorReader]:
             listing.reads += 1
             self.http.stats.requests += 1
             rows = list(listing.records.get(day.date, []))
-            for at in range(0, max(len(rows), 1), listing.page_size):
-                if listing.during is not None:
-                    listing.during(day, at)
-                yield Page(rows[at : at + listing.page_size], listing.rejected.get(day.date, []) if at == 0 else [])
+            for start in range(0, max(len(rows), 1), listing.page_size):
+                if listing.before_page is not None:
+                    listing.before_page(day, start)
+                yield Page(
+                    rows[start : start + listing.page_size], listing.rejected.get(day.date, []) if start == 0 else []
+                )
             return listing.checks.pop(0) if listing.checks else Comparison()
 
         def probe(self) -> str:
@@ -72,15 +74,15 @@ def vendor(listing: Listing) -> type[VendorReader]:
 @pytest.fixture
 def listing(monkeypatch: pytest.MonkeyPatch) -> Listing:
     """A listing that the engine reads instead of any vendor's, for sources of the vendor `scripted`."""
-    made = Listing()
+    listing = Listing()
 
     @contextmanager
     def open_reader(source: Source, before_request: Any = None) -> Iterator[VendorReader]:
         account = Account(source.slug, source.zone, source.options)
-        yield vendor(made)(account, NoHTTP())  # type: ignore[arg-type]
+        yield build_reader_class(listing)(account, NoHTTP())  # type: ignore[arg-type]
 
     monkeypatch.setattr("sync.engine.load.open_reader", open_reader)
-    return made
+    return listing
 
 
 @pytest.fixture
@@ -91,20 +93,20 @@ def source(db: None) -> Source:
 
 def make_source(slug: str = "scripted", **values: Any) -> Source:
     """Return a stored source of the made-up vendor."""
-    given = {
+    defaults = {
         "vendor": "scripted",
         "base_url": "https://scripted.example",
         "credential": "secret",
         "backfill_from": DAY,
         "look_back_days": 3650,
     }
-    return Source.objects.create(slug=slug, **(given | values))
+    return Source.objects.create(slug=slug, **(defaults | values))
 
 
-def row(number: int, *, on: date = DAY, minutes: int = 30, **values: Any) -> EnvironmentRow:
+def build_run(number: int, *, on: date = DAY, minutes: int = 30, **values: Any) -> EnvironmentRow:
     """Return the environment run `number`, which stopped at noon plus `number` seconds of `on`."""
     stopped = datetime(on.year, on.month, on.day, 12, tzinfo=UTC) + timedelta(seconds=number)
-    plain = EnvironmentRow(
+    run = EnvironmentRow(
         f"run-{number}",
         "env",
         "project",
@@ -114,7 +116,7 @@ def row(number: int, *, on: date = DAY, minutes: int = 30, **values: Any) -> Env
         stopped - timedelta(minutes=minutes),
         stopped,
     )
-    return plain._replace(**values)
+    return run._replace(**values)
 
 
 def read_day(source: Source, on: date = DAY) -> LoadAttempt:
@@ -130,7 +132,7 @@ def read_day(source: Source, on: date = DAY) -> LoadAttempt:
     return attempt
 
 
-def held(source: Source, on: date = DAY) -> dict[str, int]:
+def get_revisions(source: Source, on: date = DAY) -> dict[str, int]:
     """Return the revision of every current record of a day by its id."""
-    found = EnvironmentUsage.objects.current().filter(source=source, day=on)
-    return dict(found.values_list("record_id", "revision"))
+    records = EnvironmentUsage.objects.current().filter(source=source, day=on)
+    return dict(records.values_list("record_id", "revision"))

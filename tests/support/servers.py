@@ -42,28 +42,28 @@ MIGRATED_BY = (
 CLAIM_SECONDS = 7200
 
 
-def worker() -> str:
+def get_worker_name() -> str:
     """Return the name of this xdist worker, or "main" in the controlling process."""
     return os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
-def database_name() -> str:
+def get_database_name() -> str:
     """Return the name of this process's test database; it begins with the process id of the whole run."""
-    return f"{DATABASE_PREFIX}{os.environ['PORTAL_TEST_RUN']}_{worker()}"
+    return f"{DATABASE_PREFIX}{os.environ['PORTAL_TEST_RUN']}_{get_worker_name()}"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
-    """Have the servers at hand before pytest-django imports the settings, which it does in this very hook."""
+    """Start the servers before pytest-django imports the settings, which it does in this very hook."""
     session = ExitStack()
-    session.enter_context(servers())
+    session.enter_context(start_servers())
     early_config.add_cleanup(session.close)
     return (yield)
 
 
 @contextmanager
-def servers() -> Iterator[None]:
-    """Start what is missing, point the environment at it, and give it up at the end."""
+def start_servers() -> Iterator[None]:
+    """Start the missing servers, set the environment to them, and stop them at the end."""
     # Processes of the tests keep compiled modules too: without them a start takes 5 s of CPU in place of 1.5. This one
     # keeps the tests' as pytest compiles them, which takes 6 s.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -74,7 +74,7 @@ def servers() -> Iterator[None]:
     os.environ["PORTAL_API_RATE"] = os.environ["PORTAL_API_FAILURES_RATE"] = "999999999/min"
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(64))
     os.environ.setdefault("PORTAL_ENCRYPTION_KEYS", Fernet.generate_key().decode())
-    if worker() == "main":
+    if get_worker_name() == "main":
         os.environ["PORTAL_TEST_RUN"] = str(os.getpid())
         os.environ["PORTAL_DATA_DIR"] = str(BASE_DIR / "var" / "tests")
     missing = [kind for kind in SERVERS if not os.environ.get(kind.variable)]
@@ -90,7 +90,7 @@ def servers() -> Iterator[None]:
     if missing:
         drop_leftover_databases(os.environ["DATABASE_URL"])
     try:
-        with redis_database(os.environ["REDIS_URL"]) as url:
+        with claim_redis_database(os.environ["REDIS_URL"]) as url:
             os.environ["REDIS_URL"] = url
             yield
     finally:
@@ -116,8 +116,8 @@ def name_template() -> str:
 def drop_leftover_databases(url: str) -> None:
     """Drop the test databases of runs on this machine that were killed, and templates of another schema."""
     with psycopg.connect(url, autocommit=True) as connection:
-        named = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
-        for (name,) in connection.execute(named, [DATABASE_PREFIX]).fetchall():
+        statement = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        for (name,) in connection.execute(statement, [DATABASE_PREFIX]).fetchall():
             run = name.removeprefix(DATABASE_PREFIX).split("_")[0]
             if not Path("/proc", run).exists():
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -126,15 +126,15 @@ def drop_leftover_databases(url: str) -> None:
 
 def drop_old_templates(connection: psycopg.Connection) -> None:
     """Drop the templates of another schema; that of this one may be in the making, and an older one be copied."""
-    found = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [TEMPLATE_PREFIX])
-    for (name,) in found.fetchall():
+    result = connection.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [TEMPLATE_PREFIX])
+    for (name,) in result.fetchall():
         if not name.startswith(name_template()):
             with suppress(psycopg.errors.ObjectInUse):
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
 
 
 @contextmanager
-def redis_database(url: str) -> Iterator[str]:
+def claim_redis_database(url: str) -> Iterator[str]:
     """Claim a Redis database that no other test process uses, and empty it before and after.
 
     Database 0 holds the claims and is left alone otherwise; a killed process's claim ends by itself.
@@ -143,10 +143,10 @@ def redis_database(url: str) -> Iterator[str]:
     with closing(redis.Redis.from_url(f"{address}/0")) as claims:
         numbers = range(1, int(claims.config_get("databases")["databases"] or 16))
         names = {f"portal-tests:{number}": number for number in numbers}
-        taken = next(name for name in names if claims.set(name, "1", nx=True, ex=CLAIM_SECONDS))
-        mine = f"{address}/{names[taken]}"
-        with closing(redis.Redis.from_url(mine)) as database:
+        claim = next(name for name in names if claims.set(name, "1", nx=True, ex=CLAIM_SECONDS))
+        own_url = f"{address}/{names[claim]}"
+        with closing(redis.Redis.from_url(own_url)) as database:
             database.flushdb()
-            yield mine
+            yield own_url
             database.flushdb()
-        claims.delete(taken)
+        claims.delete(claim)

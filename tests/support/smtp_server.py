@@ -1,4 +1,4 @@
-"""A mail server for tests: it speaks SMTP on a socket, keeps what it takes, and can refuse or hang up."""
+"""A mail server for tests: it speaks SMTP on a socket, keeps the mails, and can refuse recipients."""
 
 import socketserver
 import threading
@@ -10,9 +10,9 @@ from typing import Any
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """The server; `mails` are what it took.
+    """The server; `mails` are the accepted ones.
 
-    `refuses`: what it answers to the next recipients in place of 250; to all, or to `refused` alone.
+    `refusal`: the reply to recipients in place of 250; to all, or to `refused_recipient` alone.
     """
 
     allow_reuse_address = True
@@ -22,7 +22,7 @@ class MailServer(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", port), MailSession)
         self.mails: list[Message] = []
         self.recipients: list[list[str]] = []
-        self.refuses = self.refused = ""
+        self.refusal = self.refused_recipient = ""
 
     @property
     def port(self) -> int:
@@ -52,10 +52,10 @@ class MailSession(socketserver.StreamRequestHandler):
                     return
                 case "RCPT":
                     recipient = command.partition(":")[2].split(">")[0].strip("< ")
-                    is_refused = self.server.refuses and self.server.refused in ("", recipient)
+                    is_refused = self.server.refusal and self.server.refused_recipient in ("", recipient)
                     if not is_refused:
                         recipients.append(recipient)
-                    self.reply(self.server.refuses if is_refused else "250 ok")
+                    self.reply(self.server.refusal if is_refused else "250 ok")
                 case "DATA":
                     self.reply("354 go on")
                     self.server.mails.append(message_from_bytes(self.read_mail()))

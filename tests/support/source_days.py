@@ -9,8 +9,8 @@ from usage.models import KINDS, Source, SourceDay
 from usage.rollups import roll_up_days
 
 
-def hold_days(*, rolled: bool) -> None:
-    """Write down a source day for every day that has records, and roll it up where `rolled`."""
+def create_source_days(*, rolled: bool) -> None:
+    """Create a source day for every day that has records, and roll it up where `rolled`."""
     first, *others = (kind.objects.order_by().values_list("source_id", "day") for kind in KINDS.values())
     missing = {*first.union(*others)} - {*SourceDay.objects.values_list("source_id", "day")}
     if missing:
@@ -25,13 +25,13 @@ def hold_days(*, rolled: bool) -> None:
         roll_up_days()
 
 
-def copy_days(source: Source, others: Iterable[Source]) -> None:
-    """Give `others` the days of `source`, in the database: tens of thousands of days in a second."""
+def copy_days(source: Source, targets: Iterable[Source]) -> None:
+    """Copy the days of `source` to `targets`, in the database: tens of thousands of days in a second."""
     columns = [field.column for field in SourceDay._meta.concrete_fields if field.column not in {"id", "source_id"}]
     names = ", ".join(f'"{column}"' for column in columns)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO usage_sourceday (source_id, {names}) SELECT other, {names}"
-            " FROM usage_sourceday CROSS JOIN unnest(%s) AS other WHERE source_id = %s",
-            [[other.pk for other in others], source.pk],
+            f"INSERT INTO usage_sourceday (source_id, {names}) SELECT target, {names}"
+            " FROM usage_sourceday CROSS JOIN unnest(%s) AS target WHERE source_id = %s",
+            [[target.pk for target in targets], source.pk],
         )

@@ -1,4 +1,4 @@
-"""The staff's pages of sources: who signs in, addresses, and the forms that a browser sends."""
+"""The staff's pages of sources: people, URLs, and the forms that a browser sends."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def get_action_url(source: Source, name: str) -> str:
 
 
 def build_form(source: Source, **changed: Any) -> dict[str, Any]:
-    """Return what the browser would send for a source whose form was changed so."""
+    """Return the form data that a browser sends for a source, with some fields changed."""
     return {
         "slug": source.slug,
         "vendor": source.vendor,
@@ -49,12 +49,12 @@ def build_form(source: Source, **changed: Any) -> dict[str, Any]:
     }
 
 
-def list_messages(answer: Any) -> list[str]:
-    """Return what the page says after it was sent."""
-    return [str(message) for message in answer.context["messages"]]
+def list_messages(response: Any) -> list[str]:
+    """Return the messages of a page."""
+    return [str(message) for message in response.context["messages"]]
 
 
 def build_new_form(**values: Any) -> dict[str, Any]:
-    """Return what the browser would send for a new source with little filled in."""
+    """Return the form data that a browser sends for a new source, with few fields set."""
     blank = Source(slug="one", vendor="ona", backfill_from=timezone.now().date())
     return build_form(blank, **{"time_zone": "", "new_credential": CREDENTIAL, "backfill_from": "", **values})

@@ -1,4 +1,4 @@
-"""Asking a stand-in vendor without HTTP."""
+"""Requests to a stand-in vendor without HTTP."""
 
 import json
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ from sync.api_messages import APIRequest, APIResponse
 from sync.sandbox.world import VendorSandbox
 
 
-class Struck:
-    """Content faults that strike once each, at the first chance they get."""
+class OneTimeFaults:
+    """Content faults that occur once each, at the first chance."""
 
     def __init__(self, *names: str) -> None:
         self.names = set(names)
 
     def hit(self, name: str) -> bool:
-        found = name in self.names
+        is_listed = name in self.names
         self.names.discard(name)
-        return found
+        return is_listed
 
 
-def answered(
+def send_request(
     sandbox: VendorSandbox,
     path: str,
     body: Any = None,
@@ -30,16 +30,16 @@ def answered(
     authorization: str,
     method: str = "POST",
     query: Mapping[str, Any] | None = None,
-    faults: Struck | None = None,
+    faults: OneTimeFaults | None = None,
 ) -> APIResponse:
-    """Return the answer to one request; `body` is sent as JSON, bytes as they are."""
+    """Return the response to one request; `body` is sent as JSON, bytes as they are."""
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     fields = parse_qs(urlencode(query or {}, doseq=True))
     return sandbox.respond(
-        APIRequest(method, path, fields, {"authorization": authorization}, content), faults or Struck()
+        APIRequest(method, path, fields, {"authorization": authorization}, content), faults or OneTimeFaults()
     )
 
 
-def parse_content(answer: APIResponse) -> Any:
-    """Return an answer's JSON with every number exact."""
-    return json.loads(answer.body, parse_float=Decimal)
+def parse_content(response: APIResponse) -> Any:
+    """Return a response's JSON with every number exact."""
+    return json.loads(response.body, parse_float=Decimal)

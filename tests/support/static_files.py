@@ -1,4 +1,4 @@
-"""Static files that are looked for once in a process of tests."""
+"""Static files, found once in a process of tests."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 
 def share_static_files(find: Callable[[WhiteNoiseMiddleware], None]) -> Callable[[WhiteNoiseMiddleware], None]:
-    """Return what gives every instance the files that `find` gave to the first."""
+    """Return a function that gives every instance the files that `find` gave to the first."""
     shared: dict[str, object] = {}
 
     def add_files(self: WhiteNoiseMiddleware) -> None:

@@ -12,33 +12,33 @@ from tests.support import chromium
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python as someone on whose path there is neither Chromium nor apt-get."""
-    bare = {**os.environ, "PORTAL_PAGES": "", **environment, "PATH": "/nowhere"}
+    variables = {**os.environ, "PORTAL_PAGES": "", **environment, "PATH": "/nowhere"}
     return subprocess.run(
-        [sys.executable, *arguments], check=False, capture_output=True, text=True, env=bare, cwd=BASE_DIR
+        [sys.executable, *arguments], check=False, capture_output=True, text=True, env=variables, cwd=BASE_DIR
     )
 
 
 def test_a_run_without_chromium_says_so_and_goes_on() -> None:
-    ended = run("-m", "tests.support.chromium")
+    result = run("-m", "tests.support.chromium")
 
-    assert ended.returncode == 0
-    assert "PAGES WERE NOT TESTED" in ended.stderr
+    assert result.returncode == 0
+    assert "PAGES WERE NOT TESTED" in result.stderr
 
 
 def test_where_pages_are_required_a_run_without_chromium_fails() -> None:
-    ended = run("-m", "tests.support.chromium", PORTAL_PAGES="required")
+    result = run("-m", "tests.support.chromium", PORTAL_PAGES="required")
 
-    assert ended.returncode == 1
-    assert "PAGES WERE NOT TESTED" in ended.stderr
+    assert result.returncode == 1
+    assert "PAGES WERE NOT TESTED" in result.stderr
 
 
 def test_the_page_tests_are_left_out_visibly_and_fail_where_they_are_required(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(chromium, "path", lambda: None)
+    monkeypatch.setattr(chromium, "find_chromium", lambda: None)
     monkeypatch.delenv("PORTAL_PAGES", raising=False)
     with pytest.raises(pytest.skip.Exception, match="PAGES WERE NOT TESTED"):
-        chromium.needed()
+        chromium.require_chromium()
     monkeypatch.setenv("PORTAL_PAGES", "required")
     with pytest.raises(pytest.fail.Exception, match="PAGES WERE NOT TESTED"):
-        chromium.needed()
+        chromium.require_chromium()

@@ -1,4 +1,4 @@
-"""The check of migrations finds each dangerous kind, and lets pass what keeps an old process running."""
+"""The check of migrations finds each dangerous operation, and passes those that keep an old process running."""
 
 from typing import Any
 
@@ -51,7 +51,8 @@ def judge(*operations: Operation) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("operation", "danger"), [(one, danger) for danger, several in DANGEROUS.items() for one in several]
+    ("operation", "danger"),
+    [(operation, danger) for danger, operations in DANGEROUS.items() for operation in operations],
 )
 def test_a_dangerous_operation_is_named_with_what_to_do(operation: Operation, danger: str) -> None:
     [fault] = judge(operation)

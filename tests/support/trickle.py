@@ -1,46 +1,48 @@
-"""Strangers who send or read at a byte a second, each holding a connection open."""
+"""Slow clients that send or read a byte a second, each with an open connection."""
 
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-STRANGERS = 50
+CLIENTS = 50
 SMALL_BUFFER = 2048
 
 
 @contextmanager
-def trickling(port: int, begin: bytes, *, send: bytes = b"", read: bool = False) -> Iterator[list[socket.socket]]:
-    """Keep STRANGERS connections that send `begin`, then `send` or read the answer, one byte a second each."""
+def trickle_connections(
+    port: int, begin: bytes, *, send: bytes = b"", read: bool = False
+) -> Iterator[list[socket.socket]]:
+    """Open CLIENTS connections that send `begin`, then `send` or read the response, one byte a second each."""
     stop = threading.Event()
     with ExitStack() as stack:
-        strangers = [stack.enter_context(connect(port)) for _ in range(STRANGERS)]
-        for stranger in strangers:
-            stranger.sendall(begin)
-        dripping = threading.Thread(target=drip, args=(strangers, stop, send, read))
-        dripping.start()
+        clients = [stack.enter_context(connect(port)) for _ in range(CLIENTS)]
+        for client in clients:
+            client.sendall(begin)
+        thread = threading.Thread(target=drip, args=(clients, stop, send, read))
+        thread.start()
         try:
-            yield strangers
+            yield clients
         finally:
             stop.set()
-            dripping.join()
+            thread.join()
 
 
 def connect(port: int) -> socket.socket:
-    """Return a connection that takes next to nothing into its buffer."""
-    stranger = socket.socket()
-    stranger.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
-    stranger.settimeout(10)
-    stranger.connect(("127.0.0.1", port))
-    return stranger
+    """Return a connection with a small receive buffer."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+    client.settimeout(10)
+    client.connect(("127.0.0.1", port))
+    return client
 
 
-def drip(strangers: list[socket.socket], stop: threading.Event, send: bytes, read: bool) -> None:
+def drip(clients: list[socket.socket], stop: threading.Event, send: bytes, read: bool) -> None:
     """Move one byte on every connection each second until `stop` is set."""
     while not stop.wait(1):
-        for stranger in strangers:
+        for client in clients:
             with suppress(OSError):
                 if read:
-                    stranger.recv(1)
+                    client.recv(1)
                 elif send:
-                    stranger.sendall(send)
+                    client.sendall(send)

@@ -1,4 +1,4 @@
-"""The usage lists as a test asks for them."""
+"""The pages of the usage lists, for tests."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
 
 ENVIRONMENTS, RESOURCES, RECIPES = (
@@ -16,16 +16,16 @@ ENVIRONMENTS, RESOURCES, RECIPES = (
 
 @pytest.fixture
 def staff() -> Client:
-    return client_of("viewer")
+    return sign_in_as("viewer")
 
 
-def listing(kind: type[UsageRecord], **query: Any) -> str:
+def build_list_url(kind: type[UsageRecord], **query: Any) -> str:
     address = f"/admin/usage/{kind._meta.model_name}/"
-    said = urlencode({name.rstrip("_"): value for name, value in query.items()}, doseq=True)
-    return f"{address}?{said or 'from='}"
+    params = urlencode({name.rstrip("_"): value for name, value in query.items()}, doseq=True)
+    return f"{address}?{params or 'from='}"
 
 
-def faults(answer: Any) -> dict[str, list[str]]:
-    assert answer.status_code == 400
-    assert "cl" not in answer.context
-    return dict(answer.context["list_query"].errors)
+def get_errors(response: Any) -> dict[str, list[str]]:
+    assert response.status_code == 400
+    assert "cl" not in response.context
+    return dict(response.context["list_query"].errors)

@@ -1,4 +1,4 @@
-"""People of every role, for tests of what each may see and do."""
+"""People of every role, for tests of permissions."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -20,15 +20,15 @@ from usage.models import Source
 PASSWORD = "long-enough-password"
 
 
-def person(
+def create_person(
     role: str = "viewer", *, sources: Collection[Source] | None = None, last_login: datetime | None = None
 ) -> User:
     """Return a member of staff named after the role and in its group; 'admin' is the superuser.
 
     `sources` limits what they see, by a group of their own. A second one of the same role gets a number.
     """
-    taken = User.objects.filter(username__startswith=role).count()
-    name = f"{role}-{taken + 1}" if taken else role
+    count = User.objects.filter(username__startswith=role).count()
+    name = f"{role}-{count + 1}" if count else role
     user: User = User.objects.create(
         username=name,
         email=f"{name}@example.com",
@@ -44,9 +44,9 @@ def person(
             group = Group.objects.get(name=role)
         user.groups.add(group)
     if sources is not None:
-        own = Group.objects.create(name=f"sources of {name}")
-        GroupScope.objects.create(group=own).sources.set(sources)
-        user.groups.add(own)
+        sources_group = Group.objects.create(name=f"sources of {name}")
+        GroupScope.objects.create(group=sources_group).sources.set(sources)
+        user.groups.add(sources_group)
     return user
 
 
@@ -61,10 +61,10 @@ def compute_hash(password: str, memory_cost: int) -> str:
     return make_password(password)
 
 
-def client_of(role: str = "viewer", **limits: Any) -> Client:
-    """Return a client that a new person of the role has signed in with; `limits` as `person` takes them."""
+def sign_in_as(role: str = "viewer", **limits: Any) -> Client:
+    """Return a client that a new person of the role has signed in with; `limits` as `create_person` takes them."""
     client = Client()
-    session_key = create_session(person(role, last_login=timezone.now(), **limits))
+    session_key = create_session(create_person(role, last_login=timezone.now(), **limits))
     client.cookies[settings.SESSION_COOKIE_NAME] = session_key
     return client
 

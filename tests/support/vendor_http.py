@@ -7,7 +7,7 @@ import stamina
 from pytest_httpserver import HTTPServer
 
 from sync.http import VendorHTTP
-from tests.support.raw_vendor import client
+from tests.support.raw_vendor import build_client
 
 
 @pytest.fixture(autouse=True)
@@ -19,5 +19,5 @@ def _without_waiting() -> Iterator[None]:
 
 @pytest.fixture
 def http(httpserver: HTTPServer) -> Iterator[VendorHTTP]:
-    with client(httpserver.url_for("/base")) as opened:
+    with build_client(httpserver.url_for("/base")) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Workato's reader and its vendor: the sandbox, or a server that answers as it is told."""
+"""Workato's reader and its vendor: the sandbox, or a scripted server."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from sync.sandbox.world import World
 from sync.vendors.base import VendorReader
 from sync.vendors.decoding import decode_record
 from sync.vendors.workato.schema import USAGE, build_row
-from tests.support.read_day import connected
+from tests.support.vendor_readers import connect_reader
 from usage.days import Day
 from usage.models import RecipeRow
 
@@ -25,7 +25,7 @@ BERLIN = "Europe/Berlin"
 DAY = Day.of(date(2026, 10, 14), BERLIN)
 NINE = "2026-10-14T09:00:00+02:00"
 TEN = "2026-10-14T10:00:00+02:00"
-BARE = {
+WORKSPACE_HOUR = {
     "workspace_id": 7,
     "external_id": "cust-7",
     "workspace_name": "Acme",
@@ -36,7 +36,7 @@ BARE = {
     "job_failed_count": 1,
     "recipe_count": 2,
 }
-RECIPE = {
+RECIPE_HOUR = {
     "workspace_id": 7,
     "external_id": "cust-7",
     "workspace_name": "Acme",
@@ -66,78 +66,78 @@ def sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def workato(sandbox: SandboxServer) -> Iterator[VendorReader]:
-    with connected("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader:
+    with connect_reader("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader:
         yield reader
 
 
 @pytest.fixture
-def scripted(httpserver: HTTPServer) -> Iterator[VendorReader]:
-    with connected("workato", httpserver.url_for("").rstrip("/"), zone=BERLIN, workspace_ids="7") as reader:
+def scripted_reader(httpserver: HTTPServer) -> Iterator[VendorReader]:
+    with connect_reader("workato", httpserver.url_for("").rstrip("/"), zone=BERLIN, workspace_ids="7") as reader:
         yield reader
 
 
-def answering(server: HTTPServer, bare: Any, recipes: Any) -> list[dict[str, Any]]:
-    """Let a server give these rows (or these bytes); returns the list that gets the requests."""
-    asked: list[dict[str, Any]] = []
+def serve_usage(server: HTTPServer, workspace_rows: Any, recipe_rows: Any) -> list[dict[str, Any]]:
+    """Serve rows, or bytes, of workspaces and recipes; returns the list that collects the requests' bodies."""
+    requests: list[dict[str, Any]] = []
 
-    def answer(request: Request) -> Response:
-        asked.append(json.loads(request.data))
-        given = recipes if "group_by" in asked[-1] else bare
-        body = given if isinstance(given, bytes) else json.dumps({"data": given}).encode()
+    def respond(request: Request) -> Response:
+        requests.append(json.loads(request.data))
+        rows = recipe_rows if "group_by" in requests[-1] else workspace_rows
+        body = rows if isinstance(rows, bytes) else json.dumps({"data": rows}).encode()
         return Response(body, content_type="application/json")
 
-    server.expect_request(USAGE, method="POST").respond_with_handler(answer)
-    return asked
+    server.expect_request(USAGE, method="POST").respond_with_handler(respond)
+    return requests
 
 
-def read_row(**changes: Any) -> RecipeRow:
-    """Return the usual recipe's row with some fields changed; `...` takes a field out."""
+def build_recipe_row(**changes: Any) -> RecipeRow:
+    """Return the usual recipe's row with some fields changed; `...` removes a field."""
     fields = {
         name: value
-        for name, value in (RECIPE | {name.rstrip("_"): value for name, value in changes.items()}).items()
+        for name, value in (RECIPE_HOUR | {name.rstrip("_"): value for name, value in changes.items()}).items()
         if value is not ...
     }
     return build_row(decode_record(msgspec.Raw(msgspec.json.encode(fields))), DAY, by_recipe=True)
 
 
-def sums(found: list[RecipeRow]) -> dict[tuple[int, datetime], list[int]]:
+def sum_by_workspace_hour(rows: list[RecipeRow]) -> dict[tuple[int, datetime], list[int]]:
     """Return tasks, succeeded and failed jobs by workspace and hour."""
-    summed: dict[tuple[int, datetime], list[int]] = {}
-    for one in found:
-        cell = summed.setdefault((one.workspace_id, one.starts_at), [0, 0, 0])
-        for place, number in enumerate((one.task_count, one.job_succeeded_count, one.job_failed_count)):
-            cell[place] += number or 0
-    return summed
+    sums: dict[tuple[int, datetime], list[int]] = {}
+    for row in rows:
+        counts = sums.setdefault((row.workspace_id, row.starts_at), [0, 0, 0])
+        for index, number in enumerate((row.task_count, row.job_succeeded_count, row.job_failed_count)):
+            counts[index] += number or 0
+    return sums
 
 
-def fetch_bare_sums(sandbox: SandboxServer, day: Day) -> dict[tuple[int, datetime], list[int]]:
-    """Return what the vendor says of every workspace and hour when it is asked for nothing else."""
-    with connected("workato", f"{sandbox.url}/workato", zone=str(day.zone)) as reader:
-        answer = reader.http.post(
+def fetch_workspace_sums(sandbox: SandboxServer, day: Day) -> dict[tuple[int, datetime], list[int]]:
+    """Return the vendor's sums by workspace and hour, from a query that groups by nothing else."""
+    with connect_reader("workato", f"{sandbox.url}/workato", zone=str(day.zone)) as reader:
+        response = reader.http.post(
             USAGE,
             msgspec.json.encode(
                 {
                     "from": day.start.isoformat(timespec="milliseconds"),
                     "to": day.end.isoformat(timespec="milliseconds"),
                     "interval": "hour",
-                    "workspace_ids": [one.id for one in workspaces(sandbox)],
+                    "workspace_ids": [workspace.id for workspace in list_workspaces(sandbox)],
                 }
             ),
         )
     return {
-        (one["workspace_id"], datetime.fromisoformat(one["from"])): [
-            one["task_count"],
-            one["job_succeeded_count"],
-            one["job_failed_count"],
+        (row["workspace_id"], datetime.fromisoformat(row["from"])): [
+            row["task_count"],
+            row["job_succeeded_count"],
+            row["job_failed_count"],
         ]
-        for one in json.loads(answer)["data"] or []
+        for row in json.loads(response)["data"] or []
     }
 
 
-def workspaces(sandbox: SandboxServer) -> list[Any]:
+def list_workspaces(sandbox: SandboxServer) -> list[Any]:
     return sandbox.upstream.vendors["workato"].history.account.workspaces  # type: ignore[attr-defined]
 
 
 def list_requests(sandbox: SandboxServer) -> list[dict[str, Any]]:
     """Return the bodies of all requests for usage."""
-    return [json.loads(seen.body) for seen in sandbox.stats.requests if seen.path == USAGE]
+    return [json.loads(request.body) for request in sandbox.stats.requests if request.path == USAGE]

@@ -1,4 +1,4 @@
-"""The Workato stand-in, asked without HTTP."""
+"""The Workato stand-in, called without HTTP."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import pytest
 
 from sync.sandbox.world import World
 from sync.vendors.workato.sandbox import Sandbox
-from tests.support.stand_in import Struck, answered, parse_content
+from tests.support.stand_in import OneTimeFaults, parse_content, send_request
 from usage.days import Day
 
 USAGE = "/api/v2/managed_users/statistics/usage"
@@ -30,24 +30,24 @@ def vendor(world: World) -> Sandbox:
     return Sandbox(world)
 
 
-def workspaces(vendor: Sandbox) -> list[Row]:
+def list_all_workspaces(vendor: Sandbox) -> list[Row]:
     """Return all workspaces, page by page."""
-    found: list[Row] = []
+    workspaces: list[Row] = []
     while True:
-        query = {"page": len(found) // 100 + 1}
-        answer = answered(vendor, WORKSPACES, authorization="Bearer sandbox-key", method="GET", query=query)
-        page = parse_content(answer)["result"]
-        found += page
+        query = {"page": len(workspaces) // 100 + 1}
+        response = send_request(vendor, WORKSPACES, authorization="Bearer sandbox-key", method="GET", query=query)
+        page = parse_content(response)["result"]
+        workspaces += page
         if len(page) < 100:
-            return found
+            return workspaces
 
 
 def format_instant(instant: datetime) -> str:
-    """Return an instant in the vendor's writing."""
+    """Return an instant as the vendor formats it."""
     return instant.isoformat(timespec="milliseconds")
 
 
-def span(first: date, last: date | None = None, zone: str = "Europe/Berlin") -> dict[str, Any]:
+def build_range(first: date, last: date | None = None, zone: str = "Europe/Berlin") -> dict[str, Any]:
     """Return the body's range for the days of a zone from `first` to `last`, both included."""
     start, end = Day.of(first, zone), Day.of(last or first, zone)
     return {
@@ -56,22 +56,22 @@ def span(first: date, last: date | None = None, zone: str = "Europe/Berlin") -> 
     }
 
 
-def ask(vendor: Sandbox, *, faults: Struck | None = None, **body: Any) -> list[Row]:
-    """Return the rows that answer a question about DAY and all workspaces, unless `body` says otherwise."""
+def query_usage(vendor: Sandbox, *, faults: OneTimeFaults | None = None, **body: Any) -> list[Row]:
+    """Return the usage rows of DAY and all workspaces; `body` overrides either."""
     if "external_ids" not in body and "workspace_ids" not in body:
-        body["workspace_ids"] = [workspace["id"] for workspace in workspaces(vendor)]
-    body = {**span(DAY), **body}
-    answer = answered(vendor, USAGE, body, authorization="Bearer sandbox-key", faults=faults)
-    assert answer.status == 200, answer.body
-    rows: list[Row] | None = parse_content(answer)["data"]
+        body["workspace_ids"] = [workspace["id"] for workspace in list_all_workspaces(vendor)]
+    body = {**build_range(DAY), **body}
+    response = send_request(vendor, USAGE, body, authorization="Bearer sandbox-key", faults=faults)
+    assert response.status == 200, response.body
+    rows: list[Row] | None = parse_content(response)["data"]
     assert rows != []
     return rows or []
 
 
-def sums(rows: Iterable[Row], *by: str) -> dict[tuple[Any, ...], list[int]]:
-    """Return tasks and jobs summed up by some fields."""
-    found: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+def sum_metrics(rows: Iterable[Row], *by: str) -> dict[tuple[Any, ...], list[int]]:
+    """Return the sums of METRICS, grouped by the fields `by`."""
+    sums: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
     for row in rows:
         key = tuple(row[name] for name in by)
-        found[key] = [one + row[metric] for one, metric in zip(found[key], METRICS, strict=True)]
-    return dict(found)
+        sums[key] = [value + row[metric] for value, metric in zip(sums[key], METRICS, strict=True)]
+    return dict(sums)

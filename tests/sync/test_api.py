@@ -11,9 +11,9 @@ from django.utils import timezone
 from portal.accounts.models import Scope, create_token
 from sync.engine.cancel import cancel
 from sync.models import SyncRun, Trigger
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import SourceFactory
-from tests.support.scripted_vendor import Listing, make_source, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, make_source, read_day
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +23,7 @@ DAYS = {"from": "2026-01-02", "to": "2026-01-05"}
 @pytest.fixture
 def client() -> Client:
     """A program that may request runs and read them."""
-    return bearer(Scope.SYNC_RUN, Scope.SYNC_READ, Scope.USAGE_READ)
+    return create_api_client(Scope.SYNC_RUN, Scope.SYNC_READ, Scope.USAGE_READ)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_second_request_for_the_same_range_joins_the_first(client: Client, sou
 
 
 def test_everything_that_is_wrong_with_a_request_is_named_at_once(client: Client, source: Source) -> None:
-    assert set(refused(post_sync(client, {"form": "2026-01-01", "to": None}))) == {"", "form", "from", "to"}
+    assert set(get_problem_details(post_sync(client, {"form": "2026-01-01", "to": None}))) == {"", "form", "from", "to"}
 
 
 def test_a_run_that_was_cancelled_says_so_and_is_joined_by_nobody(client: Client, source: Source) -> None:
@@ -100,22 +100,22 @@ def test_a_run_that_was_cancelled_says_so_and_is_joined_by_nobody(client: Client
 def test_a_range_that_cannot_be_read_is_refused_with_the_reason(
     client: Client, source: Source, body: Any, parameter: str, message: str
 ) -> None:
-    assert message in refused(post_sync(client, body))[parameter][0]
+    assert message in get_problem_details(post_sync(client, body))[parameter][0]
     assert not SyncRun.objects.exists()
 
 
 def test_a_source_that_is_not_read_is_a_conflict_that_says_why(client: Client, source: Source) -> None:
     Source.objects.update(enabled=False)
-    assert "switched off" in refused(post_sync(client), 409)[""][0]
+    assert "switched off" in get_problem_details(post_sync(client), 409)[""][0]
     Source.objects.update(enabled=True, halted_at=timezone.now(), halt_reason="The key was refused.")
-    assert "The key was refused." in refused(post_sync(client), 409)[""][0]
+    assert "The key was refused." in get_problem_details(post_sync(client), 409)[""][0]
     assert not SyncRun.objects.exists()
 
 
 def test_parameters_in_the_address_are_not_taken_for_the_body(client: Client, source: Source) -> None:
     for query, names in (("from=2026-01-01", {"from"}), ("fields=id", {"fields"})):
         response = client.post(f"{API}/sources/a/sync/?{query}", DAYS, content_type="application/json")
-        assert set(refused(response)) == {"", *names}
+        assert set(get_problem_details(response)) == {"", *names}
         assert {fault["parameter"] for fault in response.json()["errors"]} == names
     assert not SyncRun.objects.exists()
 
@@ -123,7 +123,7 @@ def test_parameters_in_the_address_are_not_taken_for_the_body(client: Client, so
 def test_a_program_can_keep_a_final_day_of_which_the_vendor_forgot_records(client: Client, listing: Listing) -> None:
     day = date(2025, 11, 3)
     source = make_source("a", backfill_from=day, look_back_days=1)
-    listing.records[day] = [row(n, on=day) for n in range(30)]
+    listing.records[day] = [build_run(n, on=day) for n in range(30)]
     read_day(source, day)
     del listing.records[day][:20]
     read_day(source, day)

@@ -17,8 +17,8 @@ from sync.engine.plan import plan_checks, plan_now, plan_retries, plan_source, r
 from sync.engine.scrub import scrub
 from sync.errors import SyncError
 from sync.models import Trigger
-from tests.support.api_clients import API, bearer, get, refused
-from tests.support.archived_month import FIRST, KEPT, MONTH, find_file, month  # noqa: F401
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.archived_month import FIRST, MONTH, NEXT_MONTH, find_file, month  # noqa: F401
 from tests.support.lake import lake_folder  # noqa: F401
 from tests.support.scripted_vendor import Listing
 from usage.models import DayStatus, EnvironmentUsage, Source, SourceDay
@@ -62,19 +62,21 @@ def move_away(path: Path) -> Iterator[None]:
 def check_that_nothing_reads_an_archived_day_again(listing: Listing) -> None:
     source, reads = Source.objects.get(slug="environments"), listing.reads
     for planned in (plan_source(source.pk), plan_now(source, Trigger.ADMIN), plan_retries(source), plan_checks(source)):
-        assert planned is None or not planned.days.filter(day__lt=KEPT).exists()
+        assert planned is None or not planned.days.filter(day__lt=NEXT_MONTH).exists()
     words = r"28 Jun 2025 – 30 Jun 2025.*manage\.py restore_archive 2025-06"
     with pytest.raises(SyncError, match=words):
-        request_sync(source, FIRST, KEPT, Trigger.API)
+        request_sync(source, FIRST, NEXT_MONTH, Trigger.API)
     with pytest.raises(SyncError, match=r"28 Jun 2025.*manage\.py restore_archive 2025-06"):
         reread([get_day()], Trigger.ADMIN)
     with pytest.raises(SyncError, match=r"manage\.py restore_archive 2025-06"):
         withdraw_acceptance(get_day())
-    client = bearer(Scope.SYNC_READ, Scope.SYNC_RUN)
-    body = {"from": str(FIRST), "to": str(KEPT)}
+    client = create_api_client(Scope.SYNC_READ, Scope.SYNC_RUN)
+    body = {"from": str(FIRST), "to": str(NEXT_MONTH)}
     response = client.post(f"{API}/sources/environments/sync/", body, content_type="application/json")
-    assert "manage.py restore_archive 2025-06" in refused(response, 409)[""][0]
-    assert "restore_archive 2025-06" in run_failing("sync", "environments", "--from", str(FIRST), "--to", str(KEPT))
+    assert "manage.py restore_archive 2025-06" in get_problem_details(response, 409)[""][0]
+    assert "restore_archive 2025-06" in run_failing(
+        "sync", "environments", "--from", str(FIRST), "--to", str(NEXT_MONTH)
+    )
     days = get(client, "sources/environments/days/", archived="true")["results"]
     assert [bool(day["archived_at"]) for day in days] == [True] * 3
     message = describe_day(source, build_calendar_day(source, FIRST, get_day()), get_day())

@@ -20,9 +20,9 @@ from sync.engine.plan import accept_shrink, plan_checks, plan_now, plan_retries,
 from sync.engine.scrub import scrub
 from sync.errors import SyncError
 from sync.models import LoadAttempt, SyncRun, Trigger
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import EnvironmentUsageFactory
-from tests.support.mirrored_portal import key
+from tests.support.mirrored_portal import create_mirror_key
 from tests.support.scripted_vendor import Listing, make_source
 from tests.sync.mirrors.test_mirrors import create_source, send_request
 from usage.data_quality import VENDOR_KINDS
@@ -195,10 +195,10 @@ def test_an_earlier_first_day_creates_the_month_again(source: Source) -> None:
 
 def test_the_api_refuses_a_sync_of_a_pruned_day_and_says_when_it_was_pruned(source: Source) -> None:
     prune("--yes")
-    client: Client = bearer(Scope.SYNC_READ, Scope.SYNC_RUN)
+    client: Client = create_api_client(Scope.SYNC_READ, Scope.SYNC_RUN)
     body = {"from": str(FIRST), "to": str(KEPT)}
     response = client.post(f"{API}/sources/scripted/sync/", body, content_type="application/json")
-    assert "2025-06 were pruned" in refused(response, 409)[""][0]
+    assert "2025-06 were pruned" in get_problem_details(response, 409)[""][0]
     days = get(client, "sources/scripted/days/", pruned="true")["results"]
     assert len(days) == 3
     assert all(day["pruned_at"] for day in days)
@@ -231,7 +231,7 @@ def test_verify_skips_pruned_days_and_says_how_many(source: Source) -> None:
 def test_a_mirror_treats_a_pruned_day_as_an_incomplete_one(refuses: bool) -> None:
     source = create_source("ona", mirror_refuses_gaps=refuses)
     SourceDay.objects.filter(source=source).update(pruned_at=timezone.now())
-    response: Any = send_request("ona", key())
+    response: Any = send_request("ona", create_mirror_key())
     if refuses:
         assert response.status_code == 503
     else:

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from sync.health import Health
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import FIRST_DAY, SourceDayFactory, SourceFactory
 from usage.models import DayState, Source, SourceDay
 
@@ -42,7 +42,7 @@ def read_source(slug: str = "a", days: int = 3, **fields: Any) -> Source:
 
 @pytest.fixture
 def client() -> Client:
-    return bearer()
+    return create_api_client()
 
 
 def get_health(client: Client) -> tuple[str, str]:
@@ -135,7 +135,10 @@ def test_chosen_members_come_alone_and_others_are_named(client: Client) -> None:
     assert get(client, "sources/", fields="health,slug")["results"] == [{"health": "ok", "slug": "a"}]
     assert get(client, "sources/a/", fields="lag_seconds") == {"lag_seconds": 12 * 3600}
     for address in ("sources/", "sources/a/"):
-        assert "There is no “credential”" in refused(client.get(f"{API}/{address}?fields=credential"))["fields"][0]
+        assert (
+            "There is no “credential”"
+            in get_problem_details(client.get(f"{API}/{address}?fields=credential"))["fields"][0]
+        )
 
 
 def test_sources_are_asked_by_whether_they_are_read(client: Client) -> None:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
+def sent_tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
     """The messages that are sent."""
     messages: list[tuple[str, tuple[Any, ...]]] = []
     monkeypatch.setattr(tasks, "send", lambda task, *args: messages.append((task.name, args)))
@@ -29,21 +29,21 @@ def planned_source(db: None) -> Source:
 
 
 def test_a_worker_that_read_a_day_asks_for_the_next_until_none_is_due(
-    planned_source: Source, listing: Listing, sent: list[Any]
+    planned_source: Source, listing: Listing, sent_tasks: list[Any]
 ) -> None:
     for messages in (1, 2, 2):
         tasks.load(planned_source.pk)
-        assert sent == [("sync.tasks.load", (planned_source.pk,))] * messages
+        assert sent_tasks == [("sync.tasks.load", (planned_source.pk,))] * messages
     assert list(SourceDay.objects.values_list("attempt", flat=True)) == [1, 1]
 
 
 @pytest.mark.parametrize("is_rolled_up", [True, False])
 def test_a_tick_sends_for_roll_ups_where_any_is_missing(
-    monkeypatch: pytest.MonkeyPatch, sent: list[Any], is_rolled_up: bool
+    monkeypatch: pytest.MonkeyPatch, sent_tasks: list[Any], is_rolled_up: bool
 ) -> None:
     monkeypatch.setattr("sync.tasks.rollups.is_rolled_up", lambda: is_rolled_up)
     tasks.tick()
-    names = [name for name, _ in sent]
+    names = [name for name, _ in sent_tasks]
     assert ("sync.tasks.roll_up" in names) is not is_rolled_up
     assert "sync.tasks.check_stored_days" in names
 

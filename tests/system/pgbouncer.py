@@ -13,7 +13,7 @@ import psycopg
 
 from portal.embedded.paths import NOBODY
 from portal.embedded.server import free_port
-from tests.support.processes import environment
+from tests.support.processes import build_environment
 from tests.system.programs import find_program
 
 POOL_SIZE = 4
@@ -42,7 +42,7 @@ logfile = {log}
 @contextmanager
 def run_pgbouncer(pool_size: int = POOL_SIZE) -> Iterator[dict[str, str]]:
     """Run the pooler for the time of the block; gives the environment of a portal process that uses it."""
-    server = urlsplit(environment()["DATABASE_URL"])
+    server = urlsplit(build_environment()["DATABASE_URL"])
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as name:
         folder, port = Path(name), free_port()
         configuration = write_configuration(folder, server, port, pool_size)

@@ -25,8 +25,8 @@ from sync.engine.scrub import scrub
 from sync.errors import CredentialError, VendorUnavailable
 from sync.heartbeats import Heartbeat, build_key, record_heartbeat
 from sync.vendors.base import Comparison, Rejection
-from tests.support.api_clients import API, bearer
-from tests.support.scripted_vendor import Listing, make_source, read_day, row
+from tests.support.api_clients import API, create_api_client
+from tests.support.scripted_vendor import Listing, build_run, make_source, read_day
 from tests.system.programs import find_program
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay, Verification
 from usage.slots import hold_slot
@@ -51,12 +51,12 @@ class Portal:
         self.source: Source = make_source(
             backfill_from=self.day, vendor="ona"
         )  # only days of known vendors are checked
-        listing.records[self.day] = [row(number, on=self.day) for number in range(30)]
+        listing.records[self.day] = [build_run(number, on=self.day) for number in range(30)]
         read_day(self.source, self.day)
         for heartbeat in Heartbeat:
             record_heartbeat(heartbeat)
-        self.prometheus = bearer(Scope.METRICS_READ)
-        self.api = bearer(Scope.USAGE_READ, Scope.SYNC_READ)
+        self.prometheus = create_api_client(Scope.METRICS_READ)
+        self.api = create_api_client(Scope.USAGE_READ, Scope.SYNC_READ)
         self.api.get(f"{API}/environment-usage/")
         self.api.get(f"{API}/sources/")
 
@@ -120,7 +120,7 @@ class Portal:
 
     def cause_server_errors(self) -> None:
         with rename_table("usage_environmentusage"):
-            client = bearer(Scope.USAGE_READ)
+            client = create_api_client(Scope.USAGE_READ)
             client.raise_request_exception = False
             assert client.get(f"{API}/environment-usage/").status_code == 500
 
@@ -143,7 +143,7 @@ class Portal:
         def refuse(*_: Any) -> None:
             raise error
 
-        self.listing.during = refuse
+        self.listing.before_page = refuse
         read_day(self.source, self.day)
 
 

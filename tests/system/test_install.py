@@ -16,7 +16,7 @@ import pytest
 from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
 from sync.sandbox.server import SandboxServer
-from tests.support.processes import environment, wait_for
+from tests.support.processes import build_environment, wait_for
 from tests.system.nginx import Connection, run_nginx, trust, write_site
 from usage.models import ResourceUsage
 
@@ -27,14 +27,14 @@ LONGEST_LIFE = "600"
 KEPT = re.compile(r"PATH|HOME|LANG|(PIP|UV|SSL)_\w+|\w+_proxy", re.IGNORECASE)
 
 
-def build_environment(**variables: str) -> dict[str, str]:
+def build_unit_environment(**variables: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}, **variables}
 
 
 def install(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Run install.sh as an administrator would, and return the finished process."""
     command = [str(BASE_DIR / "deploy/install.sh"), *arguments]
-    return subprocess.run(command, env=build_environment(**variables), capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=build_unit_environment(**variables), capture_output=True, text=True, check=False)
 
 
 def read_unit(path: Path) -> dict[str, str]:
@@ -53,7 +53,7 @@ def run_unit(path: Path, instance: str) -> Iterator[None]:
         if re.match(r"[A-Z_]+=", line)
     )
     command = ["timeout", "--kill-after=5", LONGEST_LIFE, *shlex.split(unit["ExecStart"].replace("%i", instance))]
-    process = subprocess.Popen(command, cwd=unit["WorkingDirectory"], env=build_environment(**variables))
+    process = subprocess.Popen(command, cwd=unit["WorkingDirectory"], env=build_unit_environment(**variables))
     try:
         yield
     finally:
@@ -71,7 +71,7 @@ def get_readiness(folder: Path, port: int) -> tuple[int, str]:
 
 def sync_a_day(release: Path, sandbox: SandboxServer) -> None:
     """Sync a day from the stand-in vendor with the installed release; fails the test where that fails."""
-    variables = build_environment(
+    variables = build_unit_environment(
         PORTAL_VENDOR_TRIAL=sandbox.world.credential, PORTAL_ALLOWED_VENDOR_HOSTS=urlsplit(sandbox.url).netloc
     )
     today = datetime.now(UTC).date()
@@ -90,7 +90,7 @@ def test_a_checkout_becomes_a_portal_that_is_ready_over_tls_and_reads_days(
     prefix, port, portal_port = tmp_path / "root", free_port(), free_port()
     (prefix / "etc/portal").mkdir(parents=True)
     (prefix / "etc/portal/extras").write_text("sandbox\n")
-    servers = {name: environment()[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    servers = {name: build_environment()[name] for name in ("DATABASE_URL", "REDIS_URL")}
     result = install("--prefix", str(prefix), "--host", HOST, **servers)
     assert (result.returncode, result.stdout.splitlines()[-1:]) == (0, ["== valid"]), result.stdout + result.stderr
 

@@ -15,10 +15,10 @@ import pytest
 from django.test import Client
 from openpyxl.cell import Cell
 
-from tests.support.api_clients import bearer
+from tests.support.api_clients import create_api_client
 from tests.support.exports import download
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from tests.system.programs import find_program
 from usage.exports.formats.xlsx import CUT, MAX_CELL
 
@@ -86,7 +86,7 @@ def store_odd_records() -> None:
 def client() -> Client:
     """A program that may read everything."""
     store_odd_records()
-    return bearer()
+    return create_api_client()
 
 
 def assert_same_cells(ours: Any, theirs: Any) -> None:
@@ -111,7 +111,7 @@ def test_every_cell_of_a_workbook_is_what_libreoffice_shows(client: Client, tmp_
     kinds = {"environment_xlsx": "environment-usage", "resource_xlsx": "resource-usage", "recipe_xlsx": "recipe-usage"}
     zone_params = {"environment-usage": {"tz": ZONE.key}, "recipe-usage": {"tz": ZONE.key}}
     files = {name: download(client, kind, format="xlsx", **zone_params.get(kind, {})) for name, kind in kinds.items()}
-    page = client_of("viewer").get("/admin/explore/export/?kind=environment-usage&group_by=day,user_id&format=xlsx")
+    page = sign_in_as("viewer").get("/admin/explore/export/?kind=environment-usage&group_by=day,user_id&format=xlsx")
     files["explore_xlsx"] = page.getvalue()
     workbooks = convert(tmp_path, **files)
     for name, body in files.items():
@@ -134,7 +134,7 @@ def test_no_cell_of_a_csv_becomes_a_formula_and_umlauts_stay(client: Client, tmp
     files = {
         "environment_csv": download(client, "environment-usage", format="csv", bom="1", ordering="stopped_at"),
         "recipe_csv": download(client, "recipe-usage", format="csv"),
-        "explore_csv": client_of("viewer")
+        "explore_csv": sign_in_as("viewer")
         .get("/admin/explore/export/?kind=environment-usage&group_by=user_id&format=csv")
         .getvalue(),
         "raw_csv": b"id,text\n1,=1+1\n",

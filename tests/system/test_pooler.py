@@ -27,15 +27,15 @@ from portal.environment import BASE_DIR
 from portal.management.commands.up import build_programs
 from sync import tasks
 from sync.models import SyncRun
-from tests.support.api_clients import answers, hold_port
-from tests.support.processes import environment, portal_process
-from tests.support.read_day import sandboxed
+from tests.support.api_clients import hold_port, is_ready
+from tests.support.processes import build_environment, portal_process
 from tests.support.sandbox_process import SandboxProcess
+from tests.support.vendor_readers import build_sandbox_url
 from tests.support.vendor_truth import (
-    ask_count_and_sums,
     count_records,
     describe_difference,
-    kind_of,
+    fetch_day_totals,
+    get_kind,
     read_stored,
     read_truth,
 )
@@ -76,7 +76,7 @@ def create_sources(prefix: str, number: int, sandboxes: list[SandboxProcess]) ->
         Source.objects.create(
             slug=f"{prefix}-{place}",
             vendor=vendors[place % 3],
-            base_url=sandboxed(vendors[place % 3], sandboxes[place // 3 % 2].url),
+            base_url=build_sandbox_url(vendors[place % 3], sandboxes[place // 3 % 2].url),
             credential=CREDENTIAL,
             time_zone=ZONE if vendors[place % 3] == "workato" else "UTC",
             backfill_from=datetime.now(UTC).date() - timedelta(days=DAYS),
@@ -127,7 +127,7 @@ def describe_day(source: Source, on: date, truth: Any) -> list[str]:
         lines.append(f"{source} {on} is {day.state}: {day.error}")
     if day.records != len(stored):
         lines.append(f"{source} {on} counts {day.records} records and holds {len(stored)}")
-    if differences := count_differences(kind_of(source), day):
+    if differences := count_differences(get_kind(source), day):
         lines.append(f"{source} {on}: roll-ups differ: {differences}")
     return [line for line in lines if line]
 
@@ -160,7 +160,7 @@ def test_workers_behind_a_transaction_pooler_store_exactly_what_the_vendors_repo
 
 def assert_sums(source: Source, on: date) -> None:
     """Compare the count and sums of a stored day with those of the vendor, which the portal's reader did not read."""
-    reported = ask_count_and_sums(source, on)
+    reported = fetch_day_totals(source, on)
     day = SourceDay.objects.get(source=source, day=on)
     stored = {name: Decimal(total) for name, total in day.sums.items()}
     assert reported.count in {None, day.records}, f"{source} {on}"
@@ -174,7 +174,7 @@ def serve(pooled: dict[str, str]) -> Iterator[str]:
     settings = {"PORTAL_EXPORTS_AT_ONCE": str(CALLERS), "PORTAL_DB_POOL_SIZE": str(2 * CALLERS + 1)}
     with hold_port() as port, portal_process(build_programs(port, None)["web"], **settings, **pooled):
         deadline = time.monotonic() + LONGEST
-        while not answers(port):
+        while not is_ready(port):
             assert time.monotonic() < deadline, "granian does not answer"
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
@@ -292,7 +292,13 @@ def run_code(code: str, **environ: str) -> str:
     settings = {"DJANGO_SETTINGS_MODULE": "portal.settings", **environ}
     command = [sys.executable, "-c", program]
     result = subprocess.run(
-        command, cwd=BASE_DIR, env=environment(**settings), capture_output=True, text=True, check=False, timeout=120
+        command,
+        cwd=BASE_DIR,
+        env=build_environment(**settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()

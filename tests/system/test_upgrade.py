@@ -15,8 +15,8 @@ from django.db import connection
 from portal.accounts.models import create_token
 from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
-from tests.support.api_clients import API, answers
-from tests.support.exports import many_runs
+from tests.support.api_clients import API, is_ready
+from tests.support.exports import create_many_runs
 from tests.support.processes import PortalProcess, portal_process, wait_for
 from tests.system.nginx import HOST, Connection, make_certificate, run_nginx, trust, write_site
 
@@ -62,7 +62,7 @@ def run(folder: Path, *command: str) -> None:
 def send_requests_through(folder: Path, port: int, secret: str) -> Iterator[Counter[str]]:
     """Request a page ten times a second through nginx, over new connections; yields the responses counted by status."""
     statuses: Counter[str] = Counter()
-    done = threading.Event()
+    result = threading.Event()
 
     def send_request() -> None:
         try:
@@ -77,7 +77,7 @@ def send_requests_through(folder: Path, port: int, secret: str) -> Iterator[Coun
             statuses[repr(error)] += 1
 
     def send_requests() -> None:
-        while not done.wait(1 / PER_SECOND):
+        while not result.wait(1 / PER_SECOND):
             threads.append(threading.Thread(target=send_request))
             threads[-1].start()
 
@@ -87,14 +87,14 @@ def send_requests_through(folder: Path, port: int, secret: str) -> Iterator[Coun
     try:
         yield statuses
     finally:
-        done.set()
+        result.set()
         sender.join()
         for thread in threads:
             thread.join()
 
 
 def test_no_request_is_lost_while_the_portal_is_upgraded(release: Path, tmp_path: Path) -> None:
-    many_runs(50)
+    create_many_runs(50)
     secret = create_token("test")[1]
     folder = tmp_path / "nginx"
     folder.mkdir()
@@ -109,17 +109,17 @@ def test_no_request_is_lost_while_the_portal_is_upgraded(release: Path, tmp_path
 
         servers = [start(server_port, BASE_DIR) for server_port in ports]
         for server_port in ports:
-            wait_for(partial(answers, server_port), "the old release")
+            wait_for(partial(is_ready, server_port), "the old release")
         stack.enter_context(run_nginx(folder, site))
         with send_requests_through(folder, port, secret) as statuses:
             wait_for(lambda: statuses["200"] > PER_SECOND, "the first requests")
             run(release, "migrate")
-            assert all(answers(server_port) for server_port in ports), "the old release no longer calls itself ready"
+            assert all(is_ready(server_port) for server_port in ports), "the old release no longer calls itself ready"
             for server, server_port in zip(servers, ports, strict=True):
                 server.terminate()
                 server.wait(30)
                 start(server_port, release)
-                wait_for(partial(answers, server_port), "the new release")
+                wait_for(partial(is_ready, server_port), "the new release")
             before = statuses["200"]
             wait_for(lambda: statuses["200"] > before + PER_SECOND, "requests to the new release")
             time.sleep(0.5)

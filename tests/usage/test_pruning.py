@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.database import keep_rows
 from tests.support.factories import EnvironmentUsageFactory, SourceDayFactory, SourceFactory
 from usage.data_quality import assess_intervals
@@ -84,7 +84,7 @@ def list_refusals(month: date = MONTH) -> list[str]:
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def test_a_month_is_dropped_in_a_moment_and_gives_its_space_back(source: Source) -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from tests.support.api_clients import API, bearer, get
+from tests.support.api_clients import API, create_api_client, get
 from tests.usage.test_pruning import KEPT, MONTH, RANGE, list_month_tables, store_month
 from usage.models import EnvironmentUsage, Source
 from usage.pruning import TablesBusy, drop_month
@@ -24,7 +24,7 @@ def source() -> Source:
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def test_no_answer_from_records_is_complete_over_a_pruned_day(source: Source, client: Client) -> None:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from sync.tasks import roll_up as roll_up_task
 from tests.support.factories import SourceFactory
-from tests.support.scripted_vendor import DAY, Listing, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, read_day
 from usage.models import EnvironmentAccrual, EnvironmentDay, EnvironmentUsage, Source, SourceDay
 from usage.rollups import ROLLUPS
 
@@ -34,7 +34,7 @@ def run_failing_check() -> str:
 @pytest.fixture
 def two_days(source: Source, listing: Listing) -> Source:
     for on in (DAY, NEXT):
-        listing.records[on] = [row(n, on=on, record_id=f"{on}-{n}", minutes=1000) for n in range(3)]
+        listing.records[on] = [build_run(n, on=on, record_id=f"{on}-{n}", minutes=1000) for n in range(3)]
         read_day(source, on)
     return source
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.factories import EnvironmentUsageFactory, SourceDayFactory, SourceFactory
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 from usage.days import Day
 from usage.models import (
     EnvironmentAccrual,
@@ -157,7 +157,7 @@ def test_environment_rollups_follow_every_restatement_to_the_last_digit(
 ) -> None:
     for read in reads:
         listing.records[DAY] = [
-            row(number, stopped_at=stopped, created_at=created, project_id=project, user_id=user, runner_id=runner,
+            build_run(number, stopped_at=stopped, created_at=created, project_id=project, user_id=user, runner_id=runner,
                 environment_class_id=environment_class)
             for number, (stopped, created, project, user, runner, environment_class) in enumerate(read)
         ]  # fmt: skip
@@ -201,8 +201,8 @@ def test_recipe_rollups_follow_every_restatement_and_take_missing_for_missing(
     for read in reads:
         listing.records[DAY] = [
             RecipeRow(workspace, name, name, recipe, "", folder, "", noon + timedelta(hours=hour),
-                      noon + timedelta(hours=hour + 1), tasks, done, failed, 1)
-            for hour, (workspace, recipe, folder, name, tasks, done, failed) in enumerate(read)
+                      noon + timedelta(hours=hour + 1), tasks, result, failed, 1)
+            for hour, (workspace, recipe, folder, name, tasks, result, failed) in enumerate(read)
         ]  # fmt: skip
         # A read that lacks a count that is stored changes nothing until a person accepts it.
         SourceDay.objects.update(shrink_accepted=accepted)
@@ -248,7 +248,7 @@ def test_runs_are_cut_at_the_midnights_of_days_of_23_to_25_hours(zone: str, on: 
 
 
 def test_withdrawn_moved_and_returned_records_are_followed(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n, minutes=900 + n, user_id=f"user-{n % 3}") for n in range(12)]
+    listing.records[DAY] = [build_run(n, minutes=900 + n, user_id=f"user-{n % 3}") for n in range(12)]
     read_day(source)
     assert_exact()
     record = listing.records[DAY].pop()
@@ -257,7 +257,7 @@ def test_withdrawn_moved_and_returned_records_are_followed(source: Source, listi
     listing.records[DAY].append(record)
     read_day(source)
     assert_exact()
-    listing.records[NEXT] = [row(3, on=NEXT, minutes=10)]
+    listing.records[NEXT] = [build_run(3, on=NEXT, minutes=10)]
     read_day(source, NEXT)
     assert_exact()
     assert SourceDay.objects.get(day=DAY).records == 11
@@ -265,7 +265,7 @@ def test_withdrawn_moved_and_returned_records_are_followed(source: Source, listi
 
 
 def test_a_suspect_read_changes_no_rollup_until_it_is_believed(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(20)]
+    listing.records[DAY] = [build_run(n) for n in range(20)]
     read_day(source)
     listing.records[DAY] = []
 
@@ -280,9 +280,9 @@ def test_a_suspect_read_changes_no_rollup_until_it_is_believed(source: Source, l
 def test_a_merge_that_fails_midway_leaves_the_rollups_as_they_were(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listing.records[DAY] = [row(n) for n in range(5)]
+    listing.records[DAY] = [build_run(n) for n in range(5)]
     read_day(source)
-    listing.records[DAY].append(row(9))
+    listing.records[DAY].append(build_run(9))
     before = list(EnvironmentDay.objects.values()) + list(EnvironmentAccrual.objects.values())
 
     def fail(*_: Any) -> str:
@@ -297,7 +297,7 @@ def test_a_merge_that_fails_midway_leaves_the_rollups_as_they_were(
 
 def test_reading_a_day_again_writes_no_row_version_of_its_rollups(transactional_db: None, listing: Listing) -> None:
     source = make_source()
-    listing.records[DAY] = [row(n, minutes=2000, user_id=f"user-{n % 7}") for n in range(300)]
+    listing.records[DAY] = [build_run(n, minutes=2000, user_id=f"user-{n % 7}") for n in range(300)]
     read_day(source)
     before = count_row_versions()
     assert sum(inserted for _, inserted, _, _ in before) > 0
@@ -336,7 +336,7 @@ def test_the_smallest_rollup_that_keeps_the_columns_apart_is_chosen() -> None:
 
 def test_days_stored_before_there_were_rollups_are_caught_up(source: Source, listing: Listing) -> None:
     for on in (DAY, NEXT):
-        listing.records[on] = [row(n, on=on, record_id=f"{on}-{n}") for n in range(3)]
+        listing.records[on] = [build_run(n, on=on, record_id=f"{on}-{n}") for n in range(3)]
         read_day(source, on)
     read_day(source, NEXT + timedelta(days=1))
     assert is_rolled_up()
@@ -357,8 +357,8 @@ def test_days_stored_before_there_were_rollups_are_caught_up(source: Source, lis
 
 def test_the_last_stop_day_bounds_the_records_that_touch_some_dates(source: Source, listing: Listing) -> None:
     late = DAY + timedelta(days=6)
-    listing.records[late] = [row(1, on=late, minutes=5 * 24 * 60)]
-    listing.records[DAY] = [row(2, minutes=5)]
+    listing.records[late] = [build_run(1, on=late, minutes=5 * 24 * 60)]
+    listing.records[DAY] = [build_run(2, minutes=5)]
     read_day(source, late)
     read_day(source)
 

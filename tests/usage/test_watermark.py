@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils.dateparse import parse_datetime
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.factories import FIRST, EnvironmentUsageFactory, SourceDayFactory, SourceFactory
 from usage import standby
 from usage.models import EnvironmentUsage, Restatement, Source
@@ -24,7 +24,7 @@ START = "2026-01-01"
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 class OtherWorker:

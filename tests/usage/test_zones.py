@@ -16,10 +16,10 @@ from django.test import Client
 from django.urls import reverse
 
 from portal.accounts.models import Scope
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
-from tests.support.source_days import hold_days
-from tests.support.users import client_of
+from tests.support.source_days import create_source_days
+from tests.support.users import sign_in_as
 from usage.data_quality.coverage import get_coverage
 from usage.days import Day, iterate_days
 from usage.models import DayState, EnvironmentAccrual, Source, SourceDay
@@ -62,7 +62,7 @@ def sources_by_vendor(nowhere: str) -> dict[str, Source]:
             source=sources["ona"], stopped_at=starts_at, created_at=starts_at - timedelta(hours=30), day=on
         )
     ResourceUsageFactory(source=sources["gcore"], day=date(2026, 10, 25))
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     SourceDay.objects.update(state=DayState.LOADED, loaded_at=datetime(2026, 11, 10, tzinfo=UTC), complete=True)
     return sources
 
@@ -105,7 +105,7 @@ PATHS += [f"environment-usage/?format={ending}" for ending in ("csv", "ndjson")]
 def test_every_question_gets_the_same_answer_in_a_zone_that_postgresql_does_not_know(
     sources_by_vendor: dict[str, Source],
 ) -> None:
-    client = bearer(Scope.USAGE_READ, Scope.SYNC_READ)
+    client = create_api_client(Scope.USAGE_READ, Scope.SYNC_READ)
     for path in PATHS:
         address = f"{API}/{path}"
         status, text = fetch_text(client, address, NOWHERE)
@@ -118,7 +118,7 @@ def test_every_question_gets_the_same_answer_in_a_zone_that_postgresql_does_not_
 def test_no_address_of_the_api_breaks_for_a_source_of_a_zone_that_postgresql_does_not_know(
     sources_by_vendor: dict[str, Source],
 ) -> None:
-    client = bearer(Scope.USAGE_READ, Scope.SYNC_READ)
+    client = create_api_client(Scope.USAGE_READ, Scope.SYNC_READ)
     fixed_paths = ("sources/", "sync-runs/", "restatements/", "rejected-records/", "schema/", "usage/summary/")
     source_paths = [
         f"sources/{source.slug}/{suffix}"
@@ -147,7 +147,7 @@ PAGES = [
 def test_no_page_breaks_for_a_source_of_a_zone_that_postgresql_does_not_know(
     sources_by_vendor: dict[str, Source],
 ) -> None:
-    client = client_of("admin")
+    client = sign_in_as("admin")
     addresses = [reverse(name) for name in PAGES]
     addresses += [
         f"{reverse('admin:coverage')}?source={source.slug}&day=2026-10-25" for source in sources_by_vendor.values()
@@ -169,7 +169,7 @@ def test_explore_draws_a_source_of_a_zone_that_postgresql_does_not_know(
     sources_by_vendor: dict[str, Source], kind: str, interval: str
 ) -> None:
     params = {"interval": interval, "vendor": "ona,workato"} if kind == "usage" else {"group_by": interval}
-    page = client_of("admin").get(reverse("admin:explore"), {**RANGE, **params, "kind": kind})
+    page = sign_in_as("admin").get(reverse("admin:explore"), {**RANGE, **params, "kind": kind})
     assert page.status_code == 200
     assert b"explore-table" in page.content
 
@@ -182,7 +182,7 @@ def test_a_mirror_answers_in_a_zone_that_postgresql_does_not_know(
         "from": "2026-10-24T22:00:00.000Z", "to": "2026-10-25T23:00:00.000Z", "interval": interval,
         "workspace_ids": [501], "group_by": "recipe",
     }  # fmt: skip
-    client = bearer(Scope.MIRROR_READ)
+    client = create_api_client(Scope.MIRROR_READ)
     address = "/mirror/workato-main/api/v2/managed_users/statistics/usage"
     response = client.post(address, json.dumps(body), content_type="application/json")
     assert response.status_code == 200
@@ -217,9 +217,9 @@ def test_gaps_are_filled_with_no_row_for_a_date_that_the_zone_skips(zone: str, o
     first, end = on - timedelta(days=2), on + timedelta(days=3)
     source = SourceFactory(time_zone=zone, backfill_from=first)
     EnvironmentUsageFactory(source=source, stopped_at=get_noon(on, zone), day=on + timedelta(days=1))
-    hold_days(rolled=rolled)
+    create_source_days(rolled=rolled)
     query = {"from": str(first), "to": str(end), "tz": zone, "group_by": "day", "fill": "zero"}
-    rows = bearer().get(f"{API}/environment-usage/summary/", query).json()["results"]
+    rows = create_api_client().get(f"{API}/environment-usage/summary/", query).json()["results"]
     assert [row["day"] for row in rows] == [str(first + timedelta(days=number)) for number in (0, 1, 3, 4)]
     assert [row["records"] for row in rows] == [0, 0, 1, 0]
 
@@ -231,7 +231,7 @@ def test_runtime_accrues_on_no_date_that_the_zone_skips(zone: str, on: date) -> 
     EnvironmentUsageFactory(
         source=source, created_at=stopped_at - timedelta(days=2), stopped_at=stopped_at, day=on + timedelta(days=1)
     )
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     accrued = EnvironmentAccrual.objects.order_by("accrued_on").values_list("accrued_on", flat=True)
     assert list(accrued) == [on - timedelta(days=2), on - timedelta(days=1), on + timedelta(days=1)]
 
@@ -245,7 +245,7 @@ def test_hours_that_begin_at_half_past_are_whole_hours_of_recipes() -> None:
     """On Lord Howe the clocks go from 2:00 to 2:30 in October and from 2:00 back to 1:30 in April."""
     zone = ZoneInfo("Australia/Lord_Howe")
     source = SourceFactory(slug="island", vendor="workato", time_zone=zone.key, backfill_from=date(2026, 4, 1))
-    client = bearer()
+    client = create_api_client()
     for on, hours, half in ((date(2026, 10, 4), 24, "02:30:00+11:00"), (date(2026, 4, 5), 24, "01:00:00+11:00")):
         starts_at = datetime.fromisoformat(f"{on}T{half}").astimezone(UTC)
         RecipeUsageFactory(source=source, starts_at=starts_at, day=on)

@@ -18,7 +18,7 @@ from portal.accounts.audit.models import AuditEntry, ObjectKind
 from portal.accounts.models import GroupScope, Scope, create_token
 from sync.engine import plan
 from tests.support.factories import SourceFactory
-from tests.support.users import PASSWORD, client_of, person
+from tests.support.users import PASSWORD, create_person, sign_in_as
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -34,14 +34,14 @@ def log() -> Any:
 
 
 def test_a_change_on_a_page_says_who_what_when_from_where_and_how_it_was(log: Any) -> None:
-    user = person("viewer")
-    client, address = client_of("administrator"), reverse("admin:auth_user_change", args=[user.pk])
+    user = create_person("viewer")
+    client, address = sign_in_as("administrator"), reverse("admin:auth_user_change", args=[user.pk])
     before = timezone.now()
     groups = [Group.objects.get(name="operator").pk]
-    answer = client.post(
+    response = client.post(
         address, {"username": "viewer", "email": "new@example.com", "is_active": "on", "groups": groups}
     )
-    assert answer.status_code == 302
+    assert response.status_code == 302
     entries = [entry for entry in log() if entry.who == "administrator"]
     assert {entry.kind for entry in entries} == {ObjectKind.PERSON}
     assert [entry.changes for entry in reversed(entries)] == [
@@ -81,7 +81,7 @@ def test_what_the_engine_writes_on_a_source_is_no_change_of_its_settings(log: An
 
 def test_a_use_of_a_token_and_a_sign_in_are_no_changes(log: Any) -> None:
     token, _ = create_token("reports")
-    person("viewer")
+    create_person("viewer")
     before = len(log())
     token.record_use(timezone.now())
     Client().post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
@@ -97,9 +97,9 @@ def test_no_secret_is_ever_told(log: Any) -> None:
     token, secret = create_token("reports", sources=[source])
     token.revoke()
     User.objects.create_user("pat", password=PASSWORD).delete()
-    told = json.dumps([entry.changes for entry in log()])
+    entries_text = json.dumps([entry.changes for entry in log()])
     for text in (SECRET, secret, secret[12:], token.digest.hex(), "argon2", PASSWORD, "gAAAA"):
-        assert text not in told
+        assert text not in entries_text
     changes = [entry.changes["credential"] for entry in reversed(log()) if "credential" in entry.changes]
     assert changes == [[None, "stored"], ["stored", "stored anew"], ["stored", None]]
     assert {"sources": [None, source.slug]} in [entry.changes for entry in log()]
@@ -110,7 +110,7 @@ def test_limits_memberships_rights_and_second_factors_are_told_of_whom_they_are(
     group = Group.objects.create(name="finance")
     GroupScope.objects.create(group=group).sources.add(source)
     group.permissions.add(Group.objects.get(name="viewer").permissions.get(codename="view_source"))
-    user = person("viewer")
+    user = create_person("viewer")
     user.groups.add(group)
     Authenticator.objects.create(user=user, type="totp", data={"secret": "s3cret"})
     entries = [(entry.kind, entry.object_name, entry.changes) for entry in log()]
@@ -155,7 +155,7 @@ def test_a_command_that_empties_every_table_is_refused() -> None:
 
 
 def test_who_is_deleted_stays_on_record(log: Any) -> None:
-    chief = person("admin")
+    chief = create_person("admin")
     client = Client()
     client.force_login(chief)
     source = SourceFactory.create(slug="main")
@@ -167,7 +167,7 @@ def test_who_is_deleted_stays_on_record(log: Any) -> None:
 
 def test_an_administrator_reads_filters_and_opens_the_log() -> None:
     Source.objects.filter(pk=SourceFactory.create(slug="zebra").pk).update(enabled=False)
-    client: Any = client_of("administrator")
+    client: Any = sign_in_as("administrator")
     url = reverse("admin:accounts_auditentry_changelist")
     page = client.get(url).content.decode()
     assert "enabled: yes → no" in page
@@ -183,7 +183,7 @@ def test_an_administrator_reads_filters_and_opens_the_log() -> None:
 def test_lists_and_objects_are_shown_as_text(log: Any) -> None:
     create_token("reports", [Scope.USAGE_READ, Scope.SYNC_READ])
     SocialApp.objects.create(name="sso", provider="openid_connect", settings={"server_url": "https://id.example.com"})
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     pages = {
         entry.object_name: client.get(reverse("admin:accounts_auditentry_change", args=[entry.pk])).content.decode()
         for entry in log()
@@ -195,14 +195,14 @@ def test_lists_and_objects_are_shown_as_text(log: Any) -> None:
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_only_administrators_read_it(role: str) -> None:
-    client = client_of(role)
+    client = sign_in_as(role)
     assert client.get(reverse("admin:accounts_auditentry_changelist")).status_code == 403
     assert "Audit log" not in client.get("/admin/").content.decode()
 
 
 def test_someone_limited_reads_of_their_sources_alone() -> None:
     source, _ = SourceFactory.create(slug="seen"), SourceFactory.create(slug="zebra")
-    client = client_of("administrator", sources=[source])
+    client = sign_in_as("administrator", sources=[source])
     page = client.get(reverse("admin:accounts_auditentry_changelist")).content.decode()
     assert "seen" in page
     assert "zebra" not in page
@@ -215,7 +215,7 @@ def test_someone_limited_reads_of_no_token_and_no_group_not_even_that_it_was_giv
     source, zebra = SourceFactory.create(slug="seen"), SourceFactory.create(slug="zebra")
     create_token("warehouse of both", sources=[source, zebra])
     GroupScope.objects.create(group=Group.objects.create(name="finance of both")).sources.set([source, zebra])
-    client: Any = client_of("administrator", sources=[source])
+    client: Any = sign_in_as("administrator", sources=[source])
     url = reverse("admin:accounts_auditentry_changelist")
     for page in (client.get(url), client.get(f"{url}?kind=token"), client.get(f"{url}?kind=group")):
         assert "of both" not in page.content.decode()
@@ -227,7 +227,7 @@ def test_someone_limited_reads_of_no_token_and_no_group_not_even_that_it_was_giv
 
 
 def test_a_page_of_the_log_asks_as_much_however_long_it_is(django_assert_max_num_queries: Any) -> None:
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     SourceFactory.create_batch(60)
     client.get("/admin/")
     with django_assert_max_num_queries(16):
@@ -237,7 +237,7 @@ def test_a_page_of_the_log_asks_as_much_however_long_it_is(django_assert_max_num
 @pytest.mark.django_db(transaction=True)
 def test_the_context_of_a_request_is_gone_with_its_last_statement(log: Any) -> None:
     """The connection goes back to a pool: the next change on it is not that person's."""
-    chief = person("admin")
+    chief = create_person("admin")
     client = Client()
     client.force_login(chief)
     client.post(reverse("admin:auth_group_add"), {"name": "x", **NO_LIMIT})

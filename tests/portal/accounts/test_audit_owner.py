@@ -19,9 +19,9 @@ from django.test import override_settings
 from psycopg.errors import InsufficientPrivilege
 
 from portal.accounts.audit.owner import OWNED, find_faults
-from tests.support.api_clients import served
+from tests.support.api_clients import serve_portal
 from tests.support.other_database import call_on, parse_database
-from tests.support.servers import TEMPLATE_VARIABLE, database_name
+from tests.support.servers import TEMPLATE_VARIABLE, get_database_name
 from tests.support.users import PASSWORD, hash_password
 from usage.models import ResourceUsage
 from usage.partitions import ensure_partitions
@@ -111,7 +111,7 @@ MIGRATED = """
 @pytest.fixture(scope="module")
 def portal(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[Portal]:
     """A portal whose one role owned everything at first, as most begin, and that was given an owner then."""
-    portal = Portal(os.environ["DATABASE_URL"], f"{database_name()}_roles")
+    portal = Portal(os.environ["DATABASE_URL"], f"{get_database_name()}_roles")
     app, owner = f'"{portal.name}_app"', f'"{portal.name}_owner"'
     with psycopg.connect(portal.server, autocommit=True) as server, django_db_blocker.unblock():
         for role in (app, owner):
@@ -231,7 +231,7 @@ def test_pages_work_for_the_application_and_their_changes_are_logged(portal: Por
         f"date_joined) VALUES ('admin', '{hash_password(PASSWORD)}', '', '', '', true, true, true, now())"
     )
     with (
-        served(DATABASE_URL=portal.url("app")) as port,
+        serve_portal(DATABASE_URL=portal.url("app")) as port,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as browser,
     ):
 

@@ -21,7 +21,7 @@ from portal.incidents.models import Channel
 from portal.reports.models import Report
 from tests.support.database import keep_rows
 from tests.support.factories import SourceFactory
-from tests.support.users import client_of, person
+from tests.support.users import create_person, sign_in_as
 from usage.models import Note, ReportingRole, SavedView
 
 pytestmark = pytest.mark.django_db
@@ -281,11 +281,11 @@ def test_nothing_of_ones_own_comes_between_a_change_and_the_log(disguise: str) -
 
 
 def test_a_page_shows_an_emptied_table_and_the_address_that_changed() -> None:
-    EmailAddress.objects.create(user=person("viewer"), email="a_b@example.com")
+    EmailAddress.objects.create(user=create_person("viewer"), email="a_b@example.com")
     with connection.cursor() as cursor:
         cursor.execute("UPDATE account_emailaddress SET verified = true")
         cursor.execute("TRUNCATE auth_user_user_permissions")
-    page = client_of("administrator").get(reverse("admin:accounts_auditentry_changelist")).content.decode()
+    page = sign_in_as("administrator").get(reverse("admin:accounts_auditentry_changelist")).content.decode()
     assert "verified of e-mail address a_b@example.com: no → yes" in page
     assert "rows: 0 → 0" in page
 

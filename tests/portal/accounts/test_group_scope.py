@@ -126,8 +126,8 @@ def test_an_action_leaves_days_of_other_sources_alone(sam: Client) -> None:
 
 
 def test_an_export_holds_only_sources_within_the_limit(sam: Client) -> None:
-    answer: Any = sam.get(reverse("admin:usage_environmentusage_export") + "?include_withdrawn=true")
-    text = b"".join(answer.streaming_content).decode()
+    response: Any = sam.get(reverse("admin:usage_environmentusage_export") + "?include_withdrawn=true")
+    text = b"".join(response.streaming_content).decode()
     assert "seen" in text
     assert "zebra" not in text
 
@@ -135,9 +135,9 @@ def test_an_export_holds_only_sources_within_the_limit(sam: Client) -> None:
 def test_a_filter_by_another_source_says_the_same_as_by_none(sam: Client) -> None:
     pages = []
     for slug in ("zebra", "nothing"):
-        answer = sam.get(reverse("admin:usage_environmentusage_changelist"), {"source": slug})
-        assert answer.status_code == 400
-        pages.append(re.sub(r'"X-CSRFToken": "[^"]*"|value="[^"]*"', "", answer.content.decode()).replace(slug, "…"))
+        response = sam.get(reverse("admin:usage_environmentusage_changelist"), {"source": slug})
+        assert response.status_code == 400
+        pages.append(re.sub(r'"X-CSRFToken": "[^"]*"|value="[^"]*"', "", response.content.decode()).replace(slug, "…"))
     assert pages[0] == pages[1]
 
 

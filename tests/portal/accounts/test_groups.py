@@ -20,7 +20,7 @@ from portal.accounts.roles import (
     create_roles,
 )
 from tests.support.factories import SourceFactory
-from tests.support.users import client_of, person
+from tests.support.users import create_person, sign_in_as
 
 pytestmark = pytest.mark.django_db
 
@@ -42,8 +42,8 @@ def test_every_model_of_usage_is_seen_by_viewers_or_named_as_without_a_page() ->
     """Fails for a new model: name it in portal/accounts/roles.py, and write a migration that calls `create_roles`."""
     models = {model._meta.label_lower for app in ("usage", "sync") for model in apps.get_app_config(app).get_models()}
     automatic = {model._meta.label_lower for model in apps.get_models(include_auto_created=True)} - models
-    named = {right.replace("view_", "") for right in ROLES[VIEWER] if ".view_" in right} | set(INTERNAL_MODELS)
-    assert models - automatic - named == set()
+    named_models = {right.replace("view_", "") for right in ROLES[VIEWER] if ".view_" in right} | set(INTERNAL_MODELS)
+    assert models - automatic - named_models == set()
     assert set(MODELS_WITH_PAGES) & set(INTERNAL_MODELS) == set()
 
 
@@ -87,14 +87,14 @@ def test_who_has_no_account_sees_no_source() -> None:
 
 def test_a_person_of_a_role_sees_all_sources_unless_they_are_limited() -> None:
     source, _ = SourceFactory.create_batch(2)
-    assert get_source_scope(person("operator")) is None
-    assert get_source_scope(person("operator", sources=[source])) == frozenset({source.pk})
-    assert get_source_scope(person("viewer", sources=[])) == frozenset()
+    assert get_source_scope(create_person("operator")) is None
+    assert get_source_scope(create_person("operator", sources=[source])) == frozenset({source.pk})
+    assert get_source_scope(create_person("viewer", sources=[])) == frozenset()
 
 
 @pytest.mark.parametrize(("role", "pages"), [("viewer", 18), ("operator", 18), ("administrator", 23), ("admin", 23)])
 def test_a_person_of_a_role_opens_what_the_navigation_offers(role: str, pages: int) -> None:
-    client = client_of(role)
+    client = sign_in_as(role)
     navigation: Any = client.get("/admin/").context["navigation"]
     urls = [link.url for menu in navigation for link in menu.links]
     assert len(urls) == pages, urls

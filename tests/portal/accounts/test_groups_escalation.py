@@ -10,7 +10,7 @@ from django.urls import reverse
 from portal.accounts.authentication import get_source_scope
 from portal.accounts.models import GroupScope
 from tests.support.factories import SourceFactory
-from tests.support.users import PASSWORD, person, sign_in
+from tests.support.users import PASSWORD, create_person, sign_in
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def role(name: str) -> int:
 @pytest.fixture
 def anna() -> User:
     """An administrator."""
-    return person("administrator")
+    return create_person("administrator")
 
 
 def test_nobody_raises_themselves_to_superuser_or_gives_themselves_a_right(anna: User) -> None:
@@ -53,15 +53,15 @@ def test_nobody_raises_themselves_to_superuser_or_gives_themselves_a_right(anna:
 
 
 def test_nobody_makes_another_a_superuser_but_superusers(anna: User) -> None:
-    pat = person("viewer")
+    pat = create_person("viewer")
     sign_in(anna).post(get_page_url(pat), build_user_form(pat, is_superuser="on"))
     assert not User.objects.get(pk=pat.pk).is_superuser
-    sign_in(person("admin")).post(get_page_url(pat), build_user_form(pat, is_superuser="on"))
+    sign_in(create_person("admin")).post(get_page_url(pat), build_user_form(pat, is_superuser="on"))
     assert User.objects.get(pk=pat.pk).is_superuser
 
 
 def test_an_administrator_changes_nothing_of_a_superuser(anna: User) -> None:
-    chief = person("admin")
+    chief = create_person("admin")
     client = sign_in(anna)
     assert client.post(get_page_url(chief), build_user_form(chief, email="anna@example.com")).status_code == 403
     password = reverse("admin:auth_user_password_change", args=[chief.pk])
@@ -76,19 +76,19 @@ def test_an_administrator_changes_nothing_of_a_superuser(anna: User) -> None:
 
 @pytest.mark.parametrize("role", ["administrator", "admin"])
 def test_nobody_sets_their_own_password_without_the_old_one(role: str) -> None:
-    user = person(role)
+    user = create_person(role)
     client: Any = sign_in(user)
     new = {"usable_password": "true", "password1": "another-phrase-1", "password2": "another-phrase-1"}
     for key in (str(user.pk), f"0{user.pk}"):
         address = reverse("admin:auth_user_password_change", args=[key])
-        for answer in (client.get(address), client.post(address, new)):
-            assert (answer.status_code, answer.url) == (302, "/accounts/password/change/")
+        for response in (client.get(address), client.post(address, new)):
+            assert (response.status_code, response.url) == (302, "/accounts/password/change/")
     assert User.objects.get(pk=user.pk).check_password(PASSWORD)
 
 
 @pytest.mark.parametrize("role", ["administrator", "admin"])
 def test_who_signs_in_through_the_provider_gives_themselves_no_password(role: str) -> None:
-    user, viewer = person(role), person("viewer")
+    user, viewer = create_person(role), create_person("viewer")
     for account in (user, viewer):
         account.set_unusable_password()
         account.save()
@@ -106,9 +106,9 @@ def test_who_signs_in_through_the_provider_gives_themselves_no_password(role: st
 
 @pytest.mark.parametrize("active", [True, False])
 def test_nobody_changes_who_may_do_more_not_even_while_they_are_switched_off(active: bool) -> None:
-    administrator = person("administrator")
+    administrator = create_person("administrator")
     User.objects.filter(pk=administrator.pk).update(is_active=active)
-    manager = person("viewer")
+    manager = create_person("viewer")
     manager.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
     client = sign_in(manager)
     assert (
@@ -116,16 +116,16 @@ def test_nobody_changes_who_may_do_more_not_even_while_they_are_switched_off(act
         == 403
     )
     assert client.get(reverse("admin:auth_user_password_change", args=[administrator.pk])).status_code == 403
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     assert client.post(get_page_url(viewer), build_user_form(viewer, first_name="Pat")).status_code == 302
 
 
 def test_nobody_puts_others_into_a_group_that_may_do_more() -> None:
-    manager, viewer = person("viewer"), person("viewer")
+    manager, viewer = create_person("viewer"), create_person("viewer")
     manager.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user"]))
-    answer = sign_in(manager).post(get_page_url(viewer), build_user_form(viewer, groups=[role("administrator")]))
-    assert answer.status_code == 200
-    assert "not one of the available choices" in answer.content.decode()
+    response = sign_in(manager).post(get_page_url(viewer), build_user_form(viewer, groups=[role("administrator")]))
+    assert response.status_code == 200
+    assert "not one of the available choices" in response.content.decode()
     assert not viewer.groups.filter(name="administrator").exists()
 
 
@@ -144,7 +144,7 @@ def test_an_administrator_makes_a_group_only_of_rights_that_they_have(anna: User
 
 
 def test_a_superuser_too_is_offered_only_rights_that_open_or_do_something() -> None:
-    page = sign_in(person("admin")).get(reverse("admin:auth_group_add")).content.decode()
+    page = sign_in(create_person("admin")).get(reverse("admin:auth_group_add")).content.decode()
     assert "Can change source day" in page
     for useless in ("Can delete user", "Can add permission", "Can change environment day", "Can delete load attempt"):
         assert useless not in page
@@ -152,7 +152,7 @@ def test_a_superuser_too_is_offered_only_rights_that_open_or_do_something() -> N
 
 @pytest.mark.parametrize("username", ["administrator", "admin"])
 def test_roles_stay_as_they_are(username: str) -> None:
-    client = sign_in(person(username))
+    client = sign_in(create_person(username))
     viewers = Group.objects.get(name="viewer")
     page = client.get(get_page_url(viewers))
     assert page.status_code == 200
@@ -173,12 +173,12 @@ def limited_client() -> Any:
     visible, zebra = SourceFactory.create(slug="seen"), SourceFactory.create(slug="zebra")
     group = Group.objects.create(name="sees both")
     GroupScope.objects.create(group=group).sources.set([visible, zebra])
-    return sign_in(person("administrator", sources=[visible]))
+    return sign_in(create_person("administrator", sources=[visible]))
 
 
 def test_someone_limited_knows_of_no_people_and_groups_that_see_more(limited_client: Any) -> None:
-    unlimited, operator = person("viewer"), person("operator", sources=Source.objects.all())
-    colleague = person("viewer", sources=[Source.objects.get(slug="seen")])
+    unlimited, operator = create_person("viewer"), create_person("operator", sources=Source.objects.all())
+    colleague = create_person("viewer", sources=[Source.objects.get(slug="seen")])
     people = limited_client.get(reverse("admin:auth_user_changelist")).content.decode()
     assert colleague.username in people
     for text in (operator.username, "zebra", f">{unlimited.username}<"):
@@ -225,10 +225,10 @@ def test_someone_limited_lifts_no_limit(limited_client: Any) -> None:
 def test_someone_limited_is_told_of_as_many_people_as_they_may_know_of(limited_client: Any) -> None:
     visible = Source.objects.get(slug="seen")
     for sources in ([visible], None, Source.objects.all()):
-        person("viewer", sources=sources)
-    person("admin").groups.add(Group.objects.get(name="viewer"))
+        create_person("viewer", sources=sources)
+    create_person("admin").groups.add(Group.objects.get(name="viewer"))
     url = reverse("admin:auth_group_changelist")
-    for client, people in ((limited_client, 1), (sign_in(person("administrator")), 4)):
+    for client, people in ((limited_client, 1), (sign_in(create_person("administrator")), 4)):
         members = {group.name: group.members for group in client.get(url).context["cl"].result_list}
         assert members["viewer"] == people
 
@@ -263,7 +263,7 @@ def is_locked(client: Any, group: Group) -> bool:
     )
     return (
         'name="_save"' not in page.content.decode()
-        and all(answer.status_code == 403 for answer in responses)
+        and all(response.status_code == 403 for response in responses)
         and not Group.objects.get(pk=group.pk).permissions.exists()
     )
 
@@ -273,28 +273,31 @@ def test_someone_limited_changes_no_group_without_a_limit(limited_client: Any, e
     """A limit or a right given to it would be given to people who see other sources."""
     group = Group.objects.create(name="finance")
     if not empty:
-        person("viewer").groups.add(group)
+        create_person("viewer").groups.add(group)
     assert is_locked(limited_client, group)
     assert not GroupScope.objects.filter(group=group).exists()
 
 
 def test_someone_limited_changes_no_group_that_somebody_is_in_who_sees_more(limited_client: Any) -> None:
     group = create_limited_group("sees one", "seen")
-    viewer = person("viewer", sources=Source.objects.all())
+    viewer = create_person("viewer", sources=Source.objects.all())
     viewer.groups.add(group)
     assert is_locked(limited_client, group)
     viewer.groups.remove(group)
-    person("admin").groups.add(group)
+    create_person("admin").groups.add(group)
     assert is_locked(limited_client, group)
 
 
 def test_someone_limited_changes_a_group_whose_members_see_what_they_see(limited_client: Any) -> None:
     group = create_limited_group("sees one", "seen")
-    person("viewer").groups.add(group)
+    create_person("viewer").groups.add(group)
     assert 'name="_save"' in limited_client.get(get_page_url(group)).content.decode()
-    right = Permission.objects.get(codename="change_sourceday")
-    assert limited_client.post(get_page_url(group), build_group_form(group, permissions=[right.pk])).status_code == 302
-    assert list(group.permissions.all()) == [right]
+    day_permission = Permission.objects.get(codename="change_sourceday")
+    assert (
+        limited_client.post(get_page_url(group), build_group_form(group, permissions=[day_permission.pk])).status_code
+        == 302
+    )
+    assert list(group.permissions.all()) == [day_permission]
     assert GroupScope.objects.get(group=group).sources.get().slug == "seen"
 
 
@@ -302,7 +305,7 @@ def test_someone_limited_changes_a_group_whose_members_see_what_they_see(limited
 def test_nobody_changes_a_group_that_somebody_is_in_who_may_do_more(anna: User, by_group: bool) -> None:
     SourceFactory.create(slug="seen")
     group, client = Group.objects.create(name="finance"), sign_in(anna)
-    member, permission = person("viewer"), Permission.objects.get(codename="delete_user")
+    member, permission = create_person("viewer"), Permission.objects.get(codename="delete_user")
     member.groups.add(group)
     assert client.post(get_page_url(group), {"name": "money", **NO_LIMIT}).status_code == 302
     if by_group:
@@ -316,27 +319,27 @@ def test_nobody_changes_a_group_that_somebody_is_in_who_may_do_more(anna: User, 
 
 def test_nobody_changes_a_group_that_a_superuser_is_in_but_superusers(anna: User) -> None:
     SourceFactory.create(slug="seen")
-    group, chief = Group.objects.create(name="chiefs"), person("admin")
+    group, chief = Group.objects.create(name="chiefs"), create_person("admin")
     chief.groups.add(group)
     assert is_locked(sign_in(anna), group)
     assert sign_in(chief).post(get_page_url(group), {"name": "heads", **NO_LIMIT}).status_code == 302
 
 
 def test_a_lost_second_factor_is_taken_away_by_who_may_change_the_person(anna: User) -> None:
-    pat = person("viewer")
+    pat = create_person("viewer")
     Authenticator.objects.create(user=pat, type="totp", data={"secret": "x"})
     client = sign_in(anna)
     assert "A second factor is required too" in client.get(get_page_url(pat)).content.decode()
     remove = reverse("admin:auth_user_do", args=[pat.pk, "forget-factor"])
     assert client.post(remove).status_code == 302
     assert not Authenticator.objects.exists()
-    Authenticator.objects.create(user=(chief := person("admin")), type="totp", data={"secret": "x"})
+    Authenticator.objects.create(user=(chief := create_person("admin")), type="totp", data={"secret": "x"})
     assert client.post(reverse("admin:auth_user_do", args=[chief.pk, "forget-factor"])).status_code == 403
     assert Authenticator.objects.exists()
 
 
 def test_people_are_switched_off_and_not_deleted(anna: User) -> None:
-    pat = person("viewer")
+    pat = create_person("viewer")
     client = sign_in(anna)
     assert client.post(reverse("admin:auth_user_delete", args=[pat.pk]), {"post": "yes"}).status_code == 403
     form = build_user_form(pat)

@@ -17,8 +17,8 @@ from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import create_token
 from tests.support.database import keep_rows
-from tests.support.filled_portal import Filled, fill, find_filled
-from tests.support.users import person
+from tests.support.filled_portal import VendorSources, fill_portal, get_vendor_sources
+from tests.support.users import create_person
 from usage.models import Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -101,8 +101,8 @@ class PageParser(HTMLParser):
 class Crawl:
     """The status of every address that was opened, and of every form that was sent."""
 
-    opened: dict[str, int] = field(default_factory=dict)
-    pressed: dict[str, int] = field(default_factory=dict)
+    statuses_by_link: dict[str, int] = field(default_factory=dict)
+    statuses_by_form: dict[str, int] = field(default_factory=dict)
     shapes: Counter[str] = field(default_factory=Counter)
 
     def crawl(self, client: Client) -> "Crawl":
@@ -122,7 +122,12 @@ class Crawl:
     def is_new(self, link: str) -> bool:
         """Return whether to open a page: it is of this site, and not one of many alike."""
         parts = urlsplit(link)
-        if parts.netloc or not parts.path.startswith(PREFIX) or SKIPPED_PATHS.search(parts.path) or link in self.opened:
+        if (
+            parts.netloc
+            or not parts.path.startswith(PREFIX)
+            or SKIPPED_PATHS.search(parts.path)
+            or link in self.statuses_by_link
+        ):
             return False
         shape = re.sub(r"\d+", "0", DOCUMENTS.sub("", parts.path))
         self.shapes[shape] += 1
@@ -131,7 +136,7 @@ class Crawl:
     def open_page(self, client: Client, address: str) -> PageParser | None:
         """Open an address; returns its links and forms, None where it is no page."""
         response: Any = client.get(address.split("#")[0])
-        self.opened[address] = response.status_code
+        self.statuses_by_link[address] = response.status_code
         if response.streaming:
             list(response.streaming_content)  # a download is read to its end
             return None
@@ -142,14 +147,14 @@ class Crawl:
     def press(self, client: Client, form: Form) -> None:
         """Send a form unchanged, and roll back its effect."""
         path = urlsplit(form.action).path
-        if SKIPPED_PATHS.search(path) or not path.startswith(PREFIX) or form.action in self.pressed:
+        if SKIPPED_PATHS.search(path) or not path.startswith(PREFIX) or form.action in self.statuses_by_form:
             return
         data: dict[str, list[str]] = {}
         for name, value in form.fields:
             data.setdefault(name, []).append(value)
         with transaction.atomic():
             response: Any = client.post(form.action, data)
-            self.pressed[form.action] = response.status_code
+            self.statuses_by_form[form.action] = response.status_code
             transaction.set_rollback(True)
 
 
@@ -157,7 +162,7 @@ class Crawl:
 def module_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Fill a portal for all tests of the module, each of which is rolled back to it."""
     with keep_rows(django_db_blocker):
-        portal = fill()
+        portal = fill_portal()
         # Buttons that ask a vendor are told at once that nobody is there.
         Source.objects.update(base_url="http://127.0.0.1:9/")
         create_token("reports", sources=[portal.resources])
@@ -166,14 +171,14 @@ def module_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> It
 
 
 @pytest.fixture
-def portal(module_rows: None, db: None) -> Filled:
-    return find_filled()
+def portal(module_rows: None, db: None) -> VendorSources:
+    return get_vendor_sources()
 
 
 def crawl_as(role: str, **limits: Any) -> Crawl:
     """Crawl every link and form that a person with this role sees."""
     client = Client(raise_request_exception=True)
-    client.force_login(person(role, **limits))
+    client.force_login(create_person(role, **limits))
     return Crawl().crawl(client)
 
 
@@ -181,28 +186,28 @@ def list_refusals(crawl: Crawl) -> list[str]:
     """Return the links and forms of the pages that answered 403, 404, 405 or 5xx."""
     return [
         f"{status} {verb} {address}"
-        for verb, statuses in (("GET", crawl.opened), ("POST", crawl.pressed))
+        for verb, statuses in (("GET", crawl.statuses_by_link), ("POST", crawl.statuses_by_form))
         for address, status in statuses.items()
         if status in {403, 404, 405} or status >= 500
     ]
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "administrator"])
-def test_a_person_sees_no_button_or_link_that_would_be_refused(portal: Filled, role: str) -> None:
+def test_a_person_sees_no_button_or_link_that_would_be_refused(portal: VendorSources, role: str) -> None:
     crawl = crawl_as(role)
     assert not list_refusals(crawl), "\n".join(list_refusals(crawl))
-    assert len(crawl.opened) > 25, crawl.opened
-    buttons = " ".join(crawl.pressed)
-    links = " ".join(crawl.opened)
+    assert len(crawl.statuses_by_link) > 25, crawl.statuses_by_link
+    buttons = " ".join(crawl.statuses_by_form)
+    links = " ".join(crawl.statuses_by_link)
     assert bool(OPERATOR_PERMISSIONS.search(buttons)) == (role != "viewer"), buttons
     assert bool(ADMINISTRATOR_PERMISSIONS.search(f"{links} {buttons}")) == (role == "administrator")
 
 
 @pytest.mark.parametrize("role", ["operator", "administrator"])
-def test_a_person_limited_to_a_source_is_offered_nothing_of_another(portal: Filled, role: str) -> None:
+def test_a_person_limited_to_a_source_is_offered_nothing_of_another(portal: VendorSources, role: str) -> None:
     crawl = crawl_as(role, sources=[portal.resources])
     assert not list_refusals(crawl), "\n".join(list_refusals(crawl))
-    assert not [address for address in crawl.opened if "ona-main" in address or "workato-emea" in address]
+    assert not [address for address in crawl.statuses_by_link if "ona-main" in address or "workato-emea" in address]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +217,7 @@ def test_a_person_limited_to_a_source_is_offered_nothing_of_another(portal: Fill
         ("auth.view_user", "auth.add_user"),
     ],
 )
-def test_a_group_of_few_rights_opens_what_it_is_offered_too(portal: Filled, rights: tuple[str, ...]) -> None:
+def test_a_group_of_few_rights_opens_what_it_is_offered_too(portal: VendorSources, rights: tuple[str, ...]) -> None:
     user = User.objects.create_user("few", is_staff=True)
     user.user_permissions.set(
         Permission.objects.get(content_type__app_label=app, codename=code)
@@ -233,10 +238,10 @@ def list_admin_pages(patterns: Any = None, before: str = "") -> Iterator[str]:
             yield pattern.name
 
 
-def test_what_is_not_offered_is_refused_too(portal: Filled) -> None:
+def test_what_is_not_offered_is_refused_too(portal: VendorSources) -> None:
     """A viewer who knows the addresses of operators and administrators gets nowhere by them."""
     client = Client()
-    client.force_login(person("viewer"))
+    client.force_login(create_person("viewer"))
     day = SourceDay.objects.get(state="suspect")
     source = portal.resources.pk
     changes = [

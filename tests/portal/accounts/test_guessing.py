@@ -9,7 +9,7 @@ from django.test import Client
 from portal.accounts import guessing
 from portal.accounts.guessing import COOKIE, get_network
 from portal.accounts.throttling import Rate
-from tests.support.users import PASSWORD, person
+from tests.support.users import PASSWORD, create_person
 
 pytestmark = pytest.mark.django_db
 SIGN_IN = "/accounts/login/"
@@ -31,12 +31,12 @@ def guess(login: str, times: int, address: str = ATTACKER) -> None:
         assert sign_in(login, f"wrong-{number}", address=address).status_code == 200
 
 
-def is_refused(answer: Any) -> bool:
-    return answer.status_code == 200 and REFUSED in answer.content.decode()
+def is_refused(response: Any) -> bool:
+    return response.status_code == 200 and REFUSED in response.content.decode()
 
 
 def test_who_guesses_locks_out_their_own_address_and_nobody_else() -> None:
-    person("viewer")
+    create_person("viewer")
     guess("viewer", 5)
 
     assert is_refused(sign_in("viewer", address=ATTACKER))
@@ -44,7 +44,7 @@ def test_who_guesses_locks_out_their_own_address_and_nobody_else() -> None:
 
 
 def test_the_name_and_the_address_of_one_account_are_counted_together() -> None:
-    person("viewer")
+    create_person("viewer")
     guess("viewer", 3)
     guess("VIEWER@example.com", 2)
 
@@ -52,7 +52,7 @@ def test_the_name_and_the_address_of_one_account_are_counted_together() -> None:
 
 
 def test_a_right_password_counts_as_no_guess() -> None:
-    person("viewer")
+    create_person("viewer")
     for _ in range(8):
         assert sign_in("viewer").status_code == 302
     guess("viewer", 4, OWNER)
@@ -61,8 +61,8 @@ def test_a_right_password_counts_as_no_guess() -> None:
 
 def test_many_addresses_together_meet_a_higher_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guessing, "FROM_ANYWHERE", Rate(12, 3600))
-    person("viewer")
-    person("operator")
+    create_person("viewer")
+    create_person("operator")
     for number in range(3):
         guess("viewer", 4, f"203.0.113.{number}")
 
@@ -72,7 +72,7 @@ def test_many_addresses_together_meet_a_higher_bound(monkeypatch: pytest.MonkeyP
 
 def test_one_address_alone_does_not_use_up_the_bound_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guessing, "FROM_ANYWHERE", Rate(12, 3600))
-    person("viewer")
+    create_person("viewer")
     guess("viewer", 25)
 
     assert sign_in("viewer", address=OWNER).status_code == 302
@@ -80,7 +80,7 @@ def test_one_address_alone_does_not_use_up_the_bound_of_all(monkeypatch: pytest.
 
 def test_a_browser_that_signed_in_before_is_never_locked_out_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guessing, "FROM_ANYWHERE", Rate(6, 3600))
-    person("viewer")
+    create_person("viewer")
     known = Client()
     assert sign_in("viewer", client=known).status_code == 302
     known.post("/accounts/logout/")
@@ -92,7 +92,7 @@ def test_a_browser_that_signed_in_before_is_never_locked_out_by_others(monkeypat
 
 
 def test_requests_of_others_behind_one_address_keep_no_known_browser_out() -> None:
-    person("viewer")
+    create_person("viewer")
     known = Client()
     sign_in("viewer", client=known)
     known.post("/accounts/logout/")
@@ -103,7 +103,7 @@ def test_requests_of_others_behind_one_address_keep_no_known_browser_out() -> No
 
 
 def test_a_known_browser_is_slowed_down_by_its_own_guesses() -> None:
-    person("viewer")
+    create_person("viewer")
     known = Client()
     sign_in("viewer", client=known)
     known.post("/accounts/logout/")
@@ -114,8 +114,8 @@ def test_a_known_browser_is_slowed_down_by_its_own_guesses() -> None:
 
 
 def test_a_browser_is_known_for_its_own_account_alone_and_by_no_forged_cookie() -> None:
-    person("viewer")
-    person("operator")
+    create_person("viewer")
+    create_person("operator")
     client = Client()
     sign_in("operator", client=client)
     client.post("/accounts/logout/")
@@ -127,7 +127,7 @@ def test_a_browser_is_known_for_its_own_account_alone_and_by_no_forged_cookie() 
 
 def test_one_address_is_slowed_down_over_all_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guessing, "AT_ANY_ACCOUNT", Rate(6, 300))
-    person("viewer")
+    create_person("viewer")
     for number in range(6):
         sign_in(f"name-{number}", "wrong", address=ATTACKER)
 

@@ -23,7 +23,7 @@ from portal.accounts.invitations import invite
 from portal.accounts.models import Invitation, hash_secret
 from tests.portal.accounts.test_sign_in import log  # noqa: F401
 from tests.support.factories import SourceFactory
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +42,7 @@ def nobody_has_failed_before() -> None:
 
 @pytest.fixture
 def anna() -> User:
-    return person("administrator")
+    return create_person("administrator")
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def build_form(**values: Any) -> dict[str, Any]:
     return {"username": "pat", "email": "pat@example.com", "role": viewer, "invited": "on", **values}
 
 
-def get_link(answer: Any) -> str:
-    assert answer.status_code == 200, answer.content.decode()
-    match = re.search(r'value="http://testserver(/accounts/invitation/[^"]+)"', answer.content.decode())
-    assert match, answer.content.decode()
+def get_link(response: Any) -> str:
+    assert response.status_code == 200, response.content.decode()
+    match = re.search(r'value="http://testserver(/accounts/invitation/[^"]+)"', response.content.decode())
+    assert match, response.content.decode()
     return match[1]
 
 
@@ -76,9 +76,9 @@ def accept(link: str, **values: str) -> Any:
 
 def is_refused(link: str) -> bool:
     guest, page = open_link(link)
-    answer = guest.post(ACCEPT, SET)
-    assert {page.status_code, answer.status_code} in ({404}, {200, 302})
-    return bool(answer.status_code == 404 and NOT_VALID in page.content.decode())
+    response = guest.post(ACCEPT, SET)
+    assert {page.status_code, response.status_code} in ({404}, {200, 302})
+    return bool(response.status_code == 404 and NOT_VALID in page.content.decode())
 
 
 # The form.
@@ -106,10 +106,10 @@ def test_the_form_says_how_the_invitation_is_given(client: Client) -> None:
 
 
 def test_an_account_can_be_made_without_an_invitation(client: Client) -> None:
-    answer: Any = client.post(ADD, build_form(invited=""))
-    assert answer.status_code == 302
+    response: Any = client.post(ADD, build_form(invited=""))
+    assert response.status_code == 302
     assert not Invitation.objects.exists()
-    page = client.get(answer.url).content.decode()
+    page = client.get(response.url).content.decode()
     assert "Has not signed in yet, and has no invitation." in page
 
 
@@ -149,13 +149,13 @@ def test_what_is_wrong_is_said_beside_its_field(
     client: Client, values: dict[str, Any], field: str, message: str
 ) -> None:
     with MAIL:
-        answer: Any = client.post(ADD, build_form(**values))
-    assert message in answer.context["adminform"].form.errors[field][0]
+        response: Any = client.post(ADD, build_form(**values))
+    assert message in response.context["adminform"].form.errors[field][0]
     assert User.objects.count() == 1
 
 
 def test_nobody_invites_into_more_than_they_may_do() -> None:
-    manager = person("viewer")
+    manager = create_person("viewer")
     manager.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
     client = Client()
     client.force_login(manager)
@@ -163,15 +163,15 @@ def test_nobody_invites_into_more_than_they_may_do() -> None:
     assert "viewer: Looks at usage" in page
     assert "administrator: Also keeps" not in page
     for role in ("operator", "administrator"):
-        answer: Any = client.post(ADD, build_form(role=Group.objects.get(name=role).pk))
-        assert "role" in answer.context["adminform"].form.errors
+        response: Any = client.post(ADD, build_form(role=Group.objects.get(name=role).pk))
+        assert "role" in response.context["adminform"].form.errors
     assert get_link(client.post(ADD, build_form()))
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_only_who_manages_users_may_invite(role: str) -> None:
     client = Client()
-    client.force_login(person(role))
+    client.force_login(create_person(role))
     assert client.post(ADD, build_form()).status_code == 403
     assert not Invitation.objects.exists()
 
@@ -181,14 +181,14 @@ def test_only_who_manages_users_may_invite(role: str) -> None:
 
 def test_with_mail_the_link_goes_to_the_user_and_not_to_the_inviter(client: Client) -> None:
     with MAIL:
-        answer: Any = client.post(ADD, build_form(), follow=True)
+        response: Any = client.post(ADD, build_form(), follow=True)
     [message] = mail.outbox
     assert message.to == ["pat@example.com"]
     assert "Your account of the usage portal" in message.subject
     [link] = re.findall(r"https?://\S+", str(message.body))
-    assert "invitation" not in re.sub(r"<title>.*?</title>", "", answer.content.decode()).split("value=")[0]
-    assert urlsplit(link).path not in answer.content.decode()
-    added, invited = map(str, answer.context["messages"])
+    assert "invitation" not in re.sub(r"<title>.*?</title>", "", response.content.decode()).split("value=")[0]
+    assert urlsplit(link).path not in response.content.decode()
+    added, invited = map(str, response.context["messages"])
     assert added == "The user pat was added."
     assert "An invitation was sent to pat@example.com" in invited
     assert accept(urlsplit(link).path).status_code == 302
@@ -196,8 +196,8 @@ def test_with_mail_the_link_goes_to_the_user_and_not_to_the_inviter(client: Clie
 
 def test_a_mail_server_that_does_not_answer_is_told_and_the_account_stays(client: Client) -> None:
     with MAIL, patch("portal.accounts.admin.users.send_invitation", side_effect=ConnectionRefusedError):
-        answer: Any = client.post(ADD, build_form(), follow=True)
-    assert any("did not take the mail" in str(message) for message in answer.context["messages"])
+        response: Any = client.post(ADD, build_form(), follow=True)
+    assert any("did not take the mail" in str(message) for message in response.context["messages"])
     pat = User.objects.get(username="pat")
     assert not Invitation.objects.exists()
     with MAIL:
@@ -314,16 +314,16 @@ def test_who_is_signed_in_accepts_nothing_for_another(client: Client) -> None:
 
 
 def test_who_came_in_is_not_invited_again(client: Client, anna: User) -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     address = reverse("admin:auth_user_do", args=[viewer.pk, "invite"])
     assert client.post(address).status_code == 403
     assert "Invite" not in client.get(reverse("admin:auth_user_change", args=[viewer.pk])).content.decode()
 
 
 def test_nobody_invites_a_user_whom_they_may_not_change() -> None:
-    manager = person("viewer")
+    manager = create_person("viewer")
     manager.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user", "add_user"]))
-    administrator = person("administrator")
+    administrator = create_person("administrator")
     administrator.set_unusable_password()
     administrator.save()
     client = Client()
@@ -363,7 +363,7 @@ def test_two_users_may_be_limited_to_the_same_sources(client: Client) -> None:
     get_link(client.post(ADD, build_form(limited="on", sources=[source.pk])))
     pat = User.objects.get(username="pat")
     assert pat.groups.filter(name=f"Sources of pat ({pat.pk})").exists()
-    assert invite(pat, person("admin"))
+    assert invite(pat, create_person("admin"))
 
 
 def test_the_group_of_one_user_is_offered_on_their_page_alone(client: Client) -> None:
@@ -371,7 +371,7 @@ def test_the_group_of_one_user_is_offered_on_their_page_alone(client: Client) ->
     client.post(ADD, build_form(limited="on", sources=[source.pk], invited=""))
     pages = {
         user.username: client.get(reverse("admin:auth_user_change", args=[user.pk])).content.decode()
-        for user in (User.objects.get(username="pat"), person("viewer"))
+        for user in (User.objects.get(username="pat"), create_person("viewer"))
     }
     assert "Sources of pat" in pages["pat"]
     assert "Sources of pat" not in pages["viewer"]

@@ -15,8 +15,8 @@ from django.test import Client, override_settings
 
 from portal import checks
 from portal.accounts.roles import ROLES, create_roles
-from tests.support.openid_provider import CLIENT_ID, CLIENT_SECRET, Identity, new_key, provider
-from tests.support.users import person
+from tests.support.openid_provider import CLIENT_ID, CLIENT_SECRET, Identity, generate_key, run_provider
+from tests.support.users import create_person
 
 pytestmark = pytest.mark.django_db
 BEGIN = "/accounts/oidc/sso/login/"
@@ -48,15 +48,15 @@ def identity() -> Iterator[Identity]:
     cache.clear()
     create_roles()
     claims = {"email": "sam@example.com", "email_verified": True, "preferred_username": "sam", "name": "Sam Smith"}
-    with provider(**claims) as identity, override_settings(**build_settings(identity)):
+    with run_provider(**claims) as identity, override_settings(**build_settings(identity)):
         yield identity
 
 
 def start_sign_in(client: Any, next_page: str = "") -> str:
     """Start to sign in; return the URL that the browser is redirected to."""
-    answer: Any = client.get(BEGIN, {"next": next_page} if next_page else {})
-    assert answer.status_code == 302, answer.content.decode()
-    return str(answer.url)
+    response: Any = client.get(BEGIN, {"next": next_page} if next_page else {})
+    assert response.status_code == 302, response.content.decode()
+    return str(response.url)
 
 
 def get_callback(address: str) -> str:
@@ -64,9 +64,9 @@ def get_callback(address: str) -> str:
     parts = urlsplit(address)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port or 80)
     connection.request("GET", f"{parts.path}?{parts.query}")
-    answer = connection.getresponse()
+    response = connection.getresponse()
     connection.close()
-    back = urlsplit(answer.headers["Location"])
+    back = urlsplit(response.headers["Location"])
     return f"{back.path}?{back.query}"
 
 
@@ -78,8 +78,8 @@ def sign_in(client: Any, next_page: str = "") -> Any:
 def test_who_comes_for_the_first_time_gets_an_account_that_may_do_nothing_yet(identity: Identity) -> None:
     client: Any = Client()
     assert "Sign in with Example ID" in client.get("/accounts/login/").content.decode()
-    answer = sign_in(client, "/admin/usage/source/")
-    assert (answer.status_code, answer.url) == (302, "/admin/usage/source/")
+    response = sign_in(client, "/admin/usage/source/")
+    assert (response.status_code, response.url) == (302, "/admin/usage/source/")
     user = User.objects.get()
     assert (user.username, user.email, user.first_name) == ("sam", "sam@example.com", "Sam")
     assert (user.is_staff, user.is_superuser, user.has_usable_password()) == (True, False, False)
@@ -120,9 +120,9 @@ def test_an_answer_with_a_wrong_state_is_refused(identity: Identity) -> None:
     client: Any = Client()
     back = get_callback(start_sign_in(client))
     for url in (back.replace("state=", "state=x"), back.split("&state=")[0]):
-        answer = client.get(url)
-        assert answer.status_code == 401
-        assert FAILED in answer.content.decode()
+        response = client.get(url)
+        assert response.status_code == 401
+        assert FAILED in response.content.decode()
     assert not User.objects.exists()
 
 
@@ -168,18 +168,18 @@ def test_an_answer_that_does_not_hold_is_refused(identity: Identity, attribute: 
     client: Any = Client()
     if attribute == "config":
         identity.config = value
-        answer = client.get(BEGIN)
+        response = client.get(BEGIN)
     else:
         setattr(identity, attribute, value)
-        answer = sign_in(client)
-    assert answer.status_code == 401
-    assert FAILED in answer.content.decode()
+        response = sign_in(client)
+    assert response.status_code == 401
+    assert FAILED in response.content.decode()
     assert not User.objects.exists()
 
 
 @pytest.mark.parametrize(("key", "algorithm"), [("another", "RS256"), (CLIENT_SECRET * 2, "HS256"), ("", "none")])
 def test_a_token_that_the_provider_has_not_signed_is_refused(identity: Identity, key: str, algorithm: str) -> None:
-    identity.signing_key = new_key() if key == "another" else key or None
+    identity.signing_key = generate_key() if key == "another" else key or None
     identity.algorithm = algorithm
     if algorithm == "none":
         identity.signing_key = ""
@@ -189,9 +189,9 @@ def test_a_token_that_the_provider_has_not_signed_is_refused(identity: Identity,
 
 def test_a_provider_that_does_not_answer_is_told_plainly(identity: Identity) -> None:
     with override_settings(**build_settings(Identity(issuer="http://127.0.0.1:9"))):
-        answer = Client().get(BEGIN)
-    assert answer.status_code == 401
-    assert FAILED in answer.content.decode()
+        response = Client().get(BEGIN)
+    assert response.status_code == 401
+    assert FAILED in response.content.decode()
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(50, 302), (75, 401)])
@@ -203,20 +203,20 @@ def test_the_providers_clock_may_differ_by_a_minute(identity: Identity, claim: s
 
 @pytest.mark.parametrize("missing", ["iat", "exp", "aud", "iss", "nonce"])
 def test_a_token_that_lacks_a_claim_is_refused(identity: Identity, missing: str) -> None:
-    identity.omitted = missing
+    identity.omitted_name = missing
     assert sign_in(Client()).status_code == 401
     assert not User.objects.exists()
 
 
 def test_a_provider_without_user_info_says_who_it_is_in_the_id_token(identity: Identity) -> None:
-    identity.omitted = "userinfo_endpoint"
+    identity.omitted_name = "userinfo_endpoint"
     identity.token = {"email": "pat@example.com", "email_verified": True, "preferred_username": "pat"}
     assert sign_in(Client()).status_code == 302
     assert (User.objects.get().username, User.objects.get().email) == ("pat", "pat@example.com")
 
 
 def test_an_answer_without_an_id_token_is_refused(identity: Identity) -> None:
-    identity.omitted = "id_token"
+    identity.omitted_name = "id_token"
     assert sign_in(Client()).status_code == 401
     assert not User.objects.exists()
 
@@ -229,8 +229,8 @@ def test_a_provider_that_takes_the_secret_in_the_header_alone_gets_it_there(iden
 def test_who_cancels_at_the_provider_is_told_so(identity: Identity) -> None:
     client: Any = Client()
     state = parse_qs(urlsplit(start_sign_in(client)).query)["state"][0]
-    answer = client.get("/accounts/oidc/sso/login/callback/", {"error": "access_denied", "state": state})
-    assert answer.url == "/accounts/oidc/cancelled/"
+    response = client.get("/accounts/oidc/sso/login/callback/", {"error": "access_denied", "state": state})
+    assert response.url == "/accounts/oidc/cancelled/"
     assert client.get("/accounts/oidc/sso/login/callback/", {"error": "access_denied"}).status_code == 401
 
 
@@ -239,8 +239,8 @@ def test_a_page_of_another_site_is_not_where_signing_in_leads(identity: Identity
 
 
 def test_another_site_cannot_begin_a_sign_in(identity: Identity) -> None:
-    answer: Any = Client().get(BEGIN, headers={"Sec-Fetch-Site": "cross-site"})
-    assert answer.url == "/accounts/login/"
+    response: Any = Client().get(BEGIN, headers={"Sec-Fetch-Site": "cross-site"})
+    assert response.url == "/accounts/login/"
 
 
 def test_without_a_provider_there_is_no_such_address() -> None:
@@ -249,7 +249,7 @@ def test_without_a_provider_there_is_no_such_address() -> None:
 
 
 def test_a_verified_address_opens_the_local_account_and_its_password_is_put_away(identity: Identity) -> None:
-    local = person("viewer")
+    local = create_person("viewer")
     User.objects.filter(pk=local.pk).update(email="Sam@Example.com")
     client: Any = Client()
     assert sign_in(client).url == "/admin/"
@@ -261,7 +261,7 @@ def test_a_verified_address_opens_the_local_account_and_its_password_is_put_away
 
 @pytest.mark.parametrize("verified", [False, "false", None])
 def test_an_address_that_is_not_verified_opens_no_local_account(identity: Identity, verified: Any) -> None:
-    local = person("viewer")
+    local = create_person("viewer")
     User.objects.filter(pk=local.pk).update(email="sam@example.com")
     identity.person["email_verified"] = verified
     sign_in(Client())
@@ -272,9 +272,9 @@ def test_an_address_that_is_not_verified_opens_no_local_account(identity: Identi
 
 def test_a_superuser_is_never_taken_over(identity: Identity) -> None:
     chief = User.objects.create_superuser("chief", "sam@example.com", "long-enough-password")
-    answer = sign_in(Client())
-    assert answer.status_code == 403
-    assert "Sign in with its user name and password" in answer.content.decode()
+    response = sign_in(Client())
+    assert response.status_code == 403
+    assert "Sign in with its user name and password" in response.content.decode()
     assert not SocialAccount.objects.exists()
     assert User.objects.get() == chief
     assert chief.has_usable_password()
@@ -284,8 +284,8 @@ def test_who_is_switched_off_does_not_come_in(identity: Identity) -> None:
     sign_in(Client())
     User.objects.update(is_active=False)
     client: Any = Client()
-    answer = sign_in(client)
-    assert answer.url == "/accounts/inactive/"
+    response = sign_in(client)
+    assert response.url == "/accounts/inactive/"
     assert client.get("/admin/").status_code == 302
 
 
@@ -293,9 +293,9 @@ def test_only_addresses_of_the_named_domains_come_in(identity: Identity) -> None
     with override_settings(PORTAL_OIDC_DOMAINS=["Example.com"]):
         assert sign_in(Client()).status_code == 302
     with override_settings(PORTAL_OIDC_DOMAINS=["example.org"]):
-        answer = sign_in(Client())  # also who came in before
-        assert answer.status_code == 403
-        assert "Only people with an address of example.org" in answer.content.decode()
+        response = sign_in(Client())  # also who came in before
+        assert response.status_code == 403
+        assert "Only people with an address of example.org" in response.content.decode()
     identity.person |= {"sub": "person-2", "email": "sam@evil-example.com"}
     with override_settings(PORTAL_OIDC_DOMAINS=["example.com"]):
         assert sign_in(Client()).status_code == 403

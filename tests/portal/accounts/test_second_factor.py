@@ -18,8 +18,8 @@ from portal.accounts.models import create_token
 from tests.portal.accounts.test_oidc import build_settings
 from tests.portal.accounts.test_oidc import sign_in as sign_in_through_provider
 from tests.portal.accounts.test_sign_in import code_of
-from tests.support.openid_provider import Identity, provider
-from tests.support.users import PASSWORD, client_of, person
+from tests.support.openid_provider import Identity, run_provider
+from tests.support.users import PASSWORD, create_person, sign_in_as
 
 pytestmark = pytest.mark.django_db
 ACTIVATE = "/accounts/2fa/totp/activate/"
@@ -32,9 +32,9 @@ def nobody_has_failed_before() -> None:
 
 
 def is_sent_to_set_up(client: Any) -> bool:
-    answer = client.get("/admin/")
-    assert answer.status_code in {200, 302}
-    return bool(answer.status_code == 302 and answer.url == ACTIVATE)
+    response = client.get("/admin/")
+    assert response.status_code in {200, 302}
+    return bool(response.status_code == 302 and response.url == ACTIVATE)
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def is_sent_to_set_up(client: Any) -> bool:
 def test_the_setting_says_of_whom_it_is_required(setting: str, expected: set[str]) -> None:
     with override_settings(PORTAL_SECOND_FACTOR=setting):
         roles = {
-            role for role in ("viewer", "operator", "administrator", "admin") if is_sent_to_set_up(client_of(role))
+            role for role in ("viewer", "operator", "administrator", "admin") if is_sent_to_set_up(sign_in_as(role))
         }
     assert roles == expected
 
 
 def test_a_group_of_their_own_that_may_change_sources_makes_an_administrator() -> None:
-    user = person("viewer")
+    user = create_person("viewer")
     group = Group.objects.create(name="keepers")
     group.permissions.add(Permission.objects.get(codename="change_source"))
     user.groups.add(group)
@@ -66,7 +66,7 @@ def test_a_group_of_their_own_that_may_change_sources_makes_an_administrator() -
 
 def test_who_lacks_it_reaches_nothing_but_the_page_that_sets_it_up() -> None:
     client: Any = Client()
-    person("viewer")
+    create_person("viewer")
     client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
     with override_settings(PORTAL_SECOND_FACTOR="all"):
         for address in ("/admin/usage/source/", "/admin/explore/", "/admin/documentation/docs/index.md"):
@@ -90,14 +90,14 @@ def test_who_lacks_it_reaches_nothing_but_the_page_that_sets_it_up() -> None:
 
 
 def test_who_lacks_it_may_sign_out() -> None:
-    client: Any = client_of("viewer")
+    client: Any = sign_in_as("viewer")
     with override_settings(PORTAL_SECOND_FACTOR="all"):
         assert client.post("/admin/logout/").url == "/accounts/login/"
 
 
 def test_a_programs_token_needs_none() -> None:
     _, secret = create_token("program", ["sync:read"])
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     with override_settings(PORTAL_SECOND_FACTOR="all"):
         headers = {"Authorization": f"Bearer {secret}"}
         assert client.get("/api/v1/sources/", headers=headers).status_code == 200
@@ -106,7 +106,7 @@ def test_a_programs_token_needs_none() -> None:
 @pytest.fixture
 def identity() -> Iterator[Identity]:
     claims = {"email": "sam@example.com", "email_verified": True, "preferred_username": "sam", "groups": ["viewer"]}
-    with provider(**claims) as identity:
+    with run_provider(**claims) as identity:
         variables = build_settings(identity, PORTAL_OIDC_GROUPS_CLAIM="groups", PORTAL_SECOND_FACTOR="all")
         with override_settings(**variables):
             yield identity
@@ -120,25 +120,25 @@ def test_the_provider_may_ask_for_it_in_place_of_the_portal(
     with override_settings(PORTAL_OIDC_SECOND_FACTOR=trusted):
         sign_in_through_provider(client)
         assert is_sent_to_set_up(client) is is_required
-        assert is_sent_to_set_up(client_of("viewer")), "who signs in with a password needs it all the same"
+        assert is_sent_to_set_up(sign_in_as("viewer")), "who signs in with a password needs it all the same"
 
 
 def test_the_code_that_set_up_the_app_opens_nothing_afterwards() -> None:
     client: Any = Client()
-    person("viewer")
+    create_person("viewer")
     client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
     client.post(client.get(ACTIVATE).url, {"password": PASSWORD})
     code = code_of(client.get(ACTIVATE).context["form"].secret)
     assert client.post(ACTIVATE, {"code": code}).status_code == 302
 
     for entry in (code, f"{code[:3]} {code[3:]}"):
-        again: Any = Client()
-        url = again.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
-        assert "Incorrect code" in again.post(url, {"code": entry}).content.decode()
+        second_client: Any = Client()
+        url = second_client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD}).url
+        assert "Incorrect code" in second_client.post(url, {"code": entry}).content.decode()
 
 
 def test_a_code_is_taken_once_as_long_as_it_is_valid() -> None:
-    user = person("viewer")
+    user = create_person("viewer")
     TOTP.activate(user, SECRET)
     with time_machine.travel(time.time() // 30 * 30, tick=False) as clock:
         first: Any = Client()
@@ -153,7 +153,7 @@ def test_a_code_is_taken_once_as_long_as_it_is_valid() -> None:
 
 
 def test_of_two_requests_with_the_same_code_at_once_one_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    user = person("viewer")
+    user = create_person("viewer")
     TOTP.activate(user, SECRET)
     clean_code = mfa_forms.AuthenticateForm.clean_code
 

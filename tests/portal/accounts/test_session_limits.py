@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.test import Client
 
-from tests.support.users import PASSWORD, person
+from tests.support.users import PASSWORD, create_person
 
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 11, 2, 8, tzinfo=UTC)
@@ -27,7 +27,7 @@ def clock() -> Iterator[Any]:
 def client(clock: Any, settings: Any) -> Client:
     settings.PORTAL_SESSION_IDLE_MINUTES, settings.PORTAL_SESSION_HOURS = 60, 12
     settings.SESSION_COOKIE_AGE = 12 * 3600
-    person("viewer")
+    create_person("viewer")
     client = Client()
     client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD, "remember": "on"})
     assert is_signed_in(client)

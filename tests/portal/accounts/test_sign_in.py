@@ -16,7 +16,7 @@ from django.core import mail
 from django.core.cache import cache
 from django.test import Client, override_settings
 
-from tests.support.users import PASSWORD, client_of, person
+from tests.support.users import PASSWORD, create_person, sign_in_as
 
 pytestmark = pytest.mark.django_db
 SIGN_IN = "/accounts/login/"
@@ -32,42 +32,42 @@ def sign_in(client: Any, login: str, password: str = PASSWORD, **fields: str) ->
 
 
 def test_a_stranger_is_sent_to_sign_in_and_comes_back_to_the_page_they_asked_for(client: Any) -> None:
-    person("viewer")
+    create_person("viewer")
     response = client.get("/admin/usage/sourceday/", follow=True)
     assert response.redirect_chain[-1][0] == f"{SIGN_IN}?next=/admin/usage/sourceday/"
     assert 'name="next" value="/admin/usage/sourceday/"' in response.content.decode()
-    answer = sign_in(client, "viewer", next="/admin/usage/sourceday/")
-    assert (answer.status_code, answer.url) == (302, "/admin/usage/sourceday/")
-    assert client.get(answer.url).status_code == 200
+    redirect = sign_in(client, "viewer", next="/admin/usage/sourceday/")
+    assert (redirect.status_code, redirect.url) == (302, "/admin/usage/sourceday/")
+    assert client.get(redirect.url).status_code == 200
 
 
 @pytest.mark.parametrize("login", ["viewer", "VIEWER@example.com"])
 def test_a_person_signs_in_by_name_or_by_e_mail(client: Any, login: str) -> None:
-    person("viewer")
-    answer = sign_in(client, login)
-    assert (answer.status_code, answer.url) == (302, "/admin/")
+    create_person("viewer")
+    response = sign_in(client, login)
+    assert (response.status_code, response.url) == (302, "/admin/")
 
 
 def test_an_unknown_name_and_a_wrong_password_get_the_same_answer(client: Any) -> None:
-    person("viewer")
+    create_person("viewer")
     pages = [page_text(sign_in(client, login, "wrong-password")) for login in ("viewer", "nobody")]
     assert pages[0] == pages[1]
     assert "password you specified are not correct" in pages[0]
 
 
-def page_text(answer: Any) -> str:
+def page_text(response: Any) -> str:
     """Return a page without what differs each time, and without what the person typed."""
-    assert answer.status_code == 200
-    return re.sub(r'(value=|"X-CSRFToken": )"[^"]*"', "", answer.content.decode())
+    assert response.status_code == 200
+    return re.sub(r'(value=|"X-CSRFToken": )"[^"]*"', "", response.content.decode())
 
 
 def test_guessing_is_slowed_down_even_for_someone_who_then_guesses_right(client: Any) -> None:
-    person("viewer")
+    create_person("viewer")
     for _ in range(5):
         sign_in(client, "viewer", "wrong-password")
-    answer = sign_in(client, "viewer")
-    assert answer.status_code == 200
-    assert "Too many failed login attempts" in answer.content.decode()
+    response = sign_in(client, "viewer")
+    assert response.status_code == 200
+    assert "Too many failed login attempts" in response.content.decode()
 
 
 def test_nobody_signs_up_and_no_other_page_of_allauth_is_open(client: Any) -> None:
@@ -79,7 +79,7 @@ def test_nobody_signs_up_and_no_other_page_of_allauth_is_open(client: Any) -> No
 def test_a_way_back_to_a_forgotten_password_is_offered_only_where_mail_is_sent(client: Any) -> None:
     assert client.get("/accounts/password/reset/").status_code == 404
     assert "forgot" not in client.get(SIGN_IN).content.decode().replace("forgotten", "")
-    viewer = client_of("viewer")
+    viewer = sign_in_as("viewer")
     assert "/accounts/password/reset/" not in viewer.get("/accounts/password/change/").content.decode()
     with override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com"):
         assert client.get("/accounts/password/reset/").status_code == 200
@@ -89,7 +89,7 @@ def test_a_way_back_to_a_forgotten_password_is_offered_only_where_mail_is_sent(c
 
 @override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com")
 def test_a_forgotten_password_is_set_anew_by_a_link_that_works_once(client: Any) -> None:
-    person("viewer")
+    create_person("viewer")
     assert client.post("/accounts/password/reset/", {"email": "viewer@example.com"}).status_code == 302
     [message] = mail.outbox
     address = urlsplit(re.search(r"https?://\S+", str(message.body))[0]).path
@@ -112,7 +112,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> StringIO:
 
 
 def test_the_key_of_a_forgotten_password_is_in_no_log(client: Any, log: StringIO) -> None:
-    person("viewer")
+    create_person("viewer")
     with override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com"):
         client.post("/accounts/password/reset/", {"email": "viewer@example.com"})
         address = urlsplit(re.search(r"https?://\S+", str(mail.outbox[0].body))[0]).path
@@ -132,17 +132,17 @@ def test_the_key_of_a_forgotten_password_is_in_no_log(client: Any, log: StringIO
 
 @override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com")
 def test_asking_for_a_new_password_tells_nobody_who_has_an_account(client: Any) -> None:
-    through_provider = person("viewer")
+    through_provider = create_person("viewer")
     through_provider.set_unusable_password()
     through_provider.save()
     for email in ("viewer@example.com", "nobody@example.com"):
-        answer = client.post("/accounts/password/reset/", {"email": email})
-        assert (answer.status_code, answer.url) == (302, "/accounts/password/reset/done/")
+        response = client.post("/accounts/password/reset/", {"email": email})
+        assert (response.status_code, response.url) == (302, "/accounts/password/reset/done/")
     assert mail.outbox == []
 
 
 def test_a_person_changes_their_password_by_giving_the_old_one() -> None:
-    client: Any = client_of("viewer")
+    client: Any = sign_in_as("viewer")
     assert client.get("/admin/password_change/", follow=True).redirect_chain[-1][0] == "/accounts/password/change/"
     new = {"password1": "another-good-phrase", "password2": "another-good-phrase"}
     assert client.post("/accounts/password/change/", {"oldpassword": "wrong", **new}).status_code == 200
@@ -152,7 +152,7 @@ def test_a_person_changes_their_password_by_giving_the_old_one() -> None:
 
 
 def test_who_signs_in_through_the_provider_has_no_password_to_change() -> None:
-    user = person("viewer")
+    user = create_person("viewer")
     user.set_unusable_password()
     user.save()
     client: Any = Client()
@@ -161,16 +161,16 @@ def test_who_signs_in_through_the_provider_has_no_password_to_change() -> None:
 
 
 def test_signing_out_asks_for_a_button_and_leads_to_the_sign_in_page() -> None:
-    client: Any = client_of("viewer")
+    client: Any = sign_in_as("viewer")
     assert client.get("/accounts/logout/").status_code == 200
     assert client.get("/admin/").status_code == 200
-    answer = client.post("/admin/logout/")
-    assert (answer.status_code, answer.url) == (302, SIGN_IN)
+    response = client.post("/admin/logout/")
+    assert (response.status_code, response.url) == (302, SIGN_IN)
     assert client.get("/admin/").status_code == 302
 
 
 def test_someone_without_a_role_is_told_whom_to_ask(client: Any) -> None:
-    user = person("viewer")
+    user = create_person("viewer")
     user.groups.clear()
     client.force_login(user)
     for address in ("/admin/", "/admin/usage/source/"):
@@ -182,7 +182,7 @@ def test_someone_without_a_role_is_told_whom_to_ask(client: Any) -> None:
 
 
 def test_someone_who_is_switched_off_gets_in_no_more(client: Any) -> None:
-    user = person("viewer")
+    user = create_person("viewer")
     client.force_login(user)
     User.objects.update(is_active=False)
     assert client.get("/admin/").status_code == 302
@@ -197,7 +197,7 @@ def code_of(secret: str) -> str:
 
 def test_a_second_factor_is_set_up_asked_for_and_kept_encrypted() -> None:
     client: Any = Client()
-    person("viewer")
+    create_person("viewer")
     sign_in(client, "viewer")
     response = client.get("/accounts/2fa/totp/activate/")
     assert response.url.startswith("/accounts/reauthenticate/")  # a stolen session alone sets up nothing
@@ -209,14 +209,14 @@ def test_a_second_factor_is_set_up_asked_for_and_kept_encrypted() -> None:
     authenticator = Authenticator.objects.get(type="totp")
     assert secret not in str(authenticator.data)
 
-    again: Any = Client()
-    response = sign_in(again, "viewer")
+    second_client: Any = Client()
+    response = sign_in(second_client, "viewer")
     assert response.url.startswith("/accounts/2fa/authenticate/")
-    assert again.get("/admin/").status_code == 302
-    assert again.post(response.url, {"code": "000000"}).status_code == 200
+    assert second_client.get("/admin/").status_code == 302
+    assert second_client.post(response.url, {"code": "000000"}).status_code == 200
     codes = Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()
-    assert again.post(response.url, {"code": codes[0]}).url == "/admin/"
-    assert again.get("/admin/").status_code == 200
+    assert second_client.post(response.url, {"code": codes[0]}).url == "/admin/"
+    assert second_client.get("/admin/").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_second_factor_is_set_up_asked_for_and_kept_encrypted() -> None:
 )
 def test_the_sign_in_page_never_leads_to_another_site(client: Any, elsewhere: str) -> None:
     assert client.get(SIGN_IN, {"next": elsewhere}).status_code == 200
-    person("viewer")
+    create_person("viewer")
     assert sign_in(client, "viewer", next=elsewhere).url == "/admin/"
     assert client.get(SIGN_IN, {"next": elsewhere}).url == "/admin/"  # who is signed in goes on at once
 
@@ -232,25 +232,25 @@ def test_the_sign_in_page_never_leads_to_another_site(client: Any, elsewhere: st
 def test_who_asks_too_often_gets_a_page_that_says_so(client: Any) -> None:
     with override_settings(ACCOUNT_RATE_LIMITS={"login": "1/m/ip"}):
         responses = [sign_in(client, "nobody") for _ in range(2)]
-    assert [answer.status_code for answer in responses] == [200, 429]
+    assert [response.status_code for response in responses] == [200, 429]
     assert "Try again in a few minutes." in responses[1].content.decode()
 
 
 @pytest.mark.parametrize("page", [SIGN_IN, "/accounts/2fa/", "/admin/", "/"])
 def test_a_page_asked_of_another_host_is_refused_as_malformed(client: Any, page: str) -> None:
-    answer = client.get(page, headers={"Host": "evil.example.com"})
-    assert answer.status_code == 400
-    assert "could not understand that" in answer.content.decode()
+    response = client.get(page, headers={"Host": "evil.example.com"})
+    assert response.status_code == 400
+    assert "could not understand that" in response.content.decode()
 
 
 @pytest.mark.parametrize("page", ["", "recovery-codes/", "recovery-codes/generate/", "recovery-codes/download/"])
 def test_a_second_factor_that_no_key_decrypts_is_explained_on_every_page(client: Any, page: str) -> None:
-    user = person("viewer")
+    user = create_person("viewer")
     with override_settings(PORTAL_ENCRYPTION_KEYS=[Fernet.generate_key().decode()]):
         RecoveryCodes.activate(user)
         TOTP.activate(user, "JBSWY3DPEHPK3PXP")
     client.force_login(user)
     client.post("/accounts/reauthenticate/", {"password": PASSWORD})
-    answer = client.get(f"/accounts/2fa/{page}")
-    assert answer.status_code == 409
-    assert "Ask an administrator to remove it" in answer.content.decode()
+    response = client.get(f"/accounts/2fa/{page}")
+    assert response.status_code == 409
+    assert "Ask an administrator to remove it" in response.content.decode()

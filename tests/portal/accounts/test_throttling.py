@@ -16,7 +16,7 @@ from portal.accounts import throttling
 from portal.accounts.models import Scope, create_token
 from portal.accounts.throttling import RequestsUnderWay, TooManyAtOnce, count, get_client_address
 from portal.cache import get_redis
-from tests.support.api_clients import API, READ, bearer, refused
+from tests.support.api_clients import API, READ, create_api_client, get_problem_details
 from tests.support.factories import SourceFactory
 from tests.support.processes import wait_for
 
@@ -41,13 +41,13 @@ def create_limited_client(rate: str, *scopes: str) -> Client:
 
 def test_every_answer_says_how_much_is_left_and_the_next_one_is_a_429(settings: Any) -> None:
     settings.PORTAL_API_RATE = "3/min"
-    client = bearer()
+    client = create_api_client()
     responses = [client.get(LIST) for _ in range(3)]
     assert [get_remaining(response) for response in responses] == [2, 1, 0]
     assert {response["RateLimit-Policy"] for response in responses} == {'"default";q=3;w=60'}
     assert {response.status_code for response in responses} == {200}
     late = client.get(LIST)
-    assert "More than 3 requests in 60 seconds" in refused(late, 429)[""][0]
+    assert "More than 3 requests in 60 seconds" in get_problem_details(late, 429)[""][0]
     assert get_remaining(late) == 0
     assert 1 <= int(late["Retry-After"]) <= 60
     assert f"again in {late['Retry-After']} seconds" in late.json()["detail"]
@@ -55,7 +55,7 @@ def test_every_answer_says_how_much_is_left_and_the_next_one_is_a_429(settings: 
 
 def test_one_tokens_quota_is_not_anothers(settings: Any) -> None:
     settings.PORTAL_API_RATE = "1/min"
-    first, second = bearer(), bearer()
+    first, second = create_api_client(), create_api_client()
     assert [client.get(LIST).status_code for client in (first, first, second)] == [200, 429, 200]
 
 
@@ -84,9 +84,9 @@ def test_exports_and_refusals_carry_the_standing_too(query: str) -> None:
 def test_an_answer_that_has_not_changed_carries_the_standing_too() -> None:
     client = create_limited_client("5/min")
     etag = client.get(LIST)["ETag"]
-    again = client.get(LIST, headers={"If-None-Match": etag})
-    assert again.status_code == 304
-    assert get_remaining(again) == 3
+    second_response = client.get(LIST, headers={"If-None-Match": etag})
+    assert second_response.status_code == 304
+    assert get_remaining(second_response) == 3
 
 
 def test_a_post_is_counted_like_any_other_request() -> None:
@@ -165,7 +165,7 @@ def test_a_request_that_is_counted_twice_is_under_way_once(settings: Any) -> Non
 
 def test_a_request_that_fails_is_no_longer_under_way(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.PORTAL_REQUESTS_AT_ONCE = 1
-    client = bearer()
+    client = create_api_client()
     client.raise_request_exception = False
     with monkeypatch.context() as broken:
         broken.setattr("usage.api.views.UsageViewSet.list", lambda *_, **__: 1 / 0)
@@ -176,7 +176,7 @@ def test_a_request_that_fails_is_no_longer_under_way(settings: Any, monkeypatch:
 
 def test_an_address_that_guesses_tokens_is_told_to_wait_while_good_tokens_go_on(settings: Any) -> None:
     settings.PORTAL_API_FAILURES_RATE = "2/min"
-    client, guesser = bearer(), Client(headers={"Authorization": "Bearer up_guess"})
+    client, guesser = create_api_client(), Client(headers={"Authorization": "Bearer up_guess"})
     responses = [guesser.get(LIST) for _ in range(3)]
     assert [response.status_code for response in responses] == [401, 401, 429]
     assert int(responses[-1]["Retry-After"]) >= 1

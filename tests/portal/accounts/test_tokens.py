@@ -19,9 +19,9 @@ from django.utils import timezone
 from portal.accounts.audit.models import AuditEntry
 from portal.accounts.authentication import NOT_ACCEPTED
 from portal.accounts.models import ApiToken, Scope, create_token, hash_secret
-from tests.support.api_clients import API, refused
+from tests.support.api_clients import API, get_problem_details
 from tests.support.factories import SourceFactory
-from tests.support.users import client_of, person
+from tests.support.users import create_person, sign_in_as
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def test_every_token_that_opens_nothing_gets_the_same_answer() -> None:
     with time_machine.travel(timezone.now() + timedelta(minutes=6), tick=False):
         responses = [call(secret) for secret in (expired_secret, revoked_secret, "up_12345678_unknown", "", "a b")]
     for response in responses:
-        assert refused(response, 401) == {"": [NOT_ACCEPTED]}
+        assert get_problem_details(response, 401) == {"": [NOT_ACCEPTED]}
         assert response["WWW-Authenticate"] == 'Bearer realm="usage portal"'
 
 
@@ -181,11 +181,11 @@ def post_token_form(client: Client, **values: Any) -> Any:
 
 
 def test_the_page_shows_a_secret_once_and_nothing_keeps_it(caplog: pytest.LogCaptureFixture) -> None:
-    client = client_of("administrator")
-    answer = post_token_form(client)
-    secret = answer.context["secret"]
-    assert secret in answer.content.decode()
-    assert "no-store" in answer["Cache-Control"]
+    client = sign_in_as("administrator")
+    response = post_token_form(client)
+    secret = response.context["secret"]
+    assert secret in response.content.decode()
+    assert "no-store" in response["Cache-Control"]
     token = ApiToken.objects.get_usable(secret, timezone.now())
     assert token is not None
     later = [
@@ -199,14 +199,14 @@ def test_the_page_shows_a_secret_once_and_nothing_keeps_it(caplog: pytest.LogCap
 
 @pytest.mark.parametrize(("lasts", "days"), [("30", 30), ("90", 90), ("365", 365)])
 def test_a_token_lasts_as_long_as_was_chosen(lasts: str, days: int) -> None:
-    post_token_form(client_of("administrator"), lasts=lasts)
+    post_token_form(sign_in_as("administrator"), lasts=lasts)
     ends = ApiToken.objects.get().expires_at
     assert ends is not None
     assert timedelta(days=days, minutes=-5) < ends - timezone.now() <= timedelta(days=days)
 
 
 def test_a_token_lasts_for_ever_only_where_that_is_chosen() -> None:
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     assert "lasts" in post_token_form(client, lasts="").context["adminform"].errors
     post_token_form(client, lasts="forever")
     assert ApiToken.objects.get().expires_at is None
@@ -225,13 +225,13 @@ def test_a_token_lasts_for_ever_only_where_that_is_chosen() -> None:
     ],
 )
 def test_a_token_that_makes_no_sense_is_refused_beside_the_field(values: dict[str, Any], field: str) -> None:
-    response = post_token_form(client_of("administrator"), **values)
+    response = post_token_form(sign_in_as("administrator"), **values)
     assert set(response.context["adminform"].errors) == {field}
     assert not ApiToken.objects.exists()
 
 
 def test_nobody_gives_a_token_more_than_they_may_do() -> None:
-    manager = person("viewer")
+    manager = create_person("viewer")
     manager.user_permissions.set(Permission.objects.filter(codename__in=["view_apitoken", "add_apitoken"]))
     client = Client()
     client.force_login(manager)
@@ -276,14 +276,14 @@ def test_the_list_says_which_tokens_can_be_used() -> None:
         token, _ = create_token(name.lower(), expires_at=now + timedelta(days=days))
         if name == "Revoked":
             token.revoke()
-    page = client_of("administrator").get("/admin/accounts/apitoken/").content.decode()
+    page = sign_in_as("administrator").get("/admin/accounts/apitoken/").content.decode()
     for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)[1:]:
         (state,) = re.findall(r">(Usable|Expires soon|Expired|Revoked)<", row)
         assert f">{state.lower()}<" in row
 
 
 def test_revoking_on_the_page_asks_once_more_and_acts_at_once() -> None:
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     secret = post_token_form(client).context["secret"]
     token = ApiToken.objects.get()
     page = f"/admin/accounts/apitoken/{token.pk}/"
@@ -299,7 +299,7 @@ def test_revoking_on_the_page_asks_once_more_and_acts_at_once() -> None:
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_tokens_are_for_administrators(role: str) -> None:
     token, _ = create_token("reports")
-    client = client_of(role)
+    client = sign_in_as(role)
     for path in ("", "add/", f"{token.pk}/change/"):
         assert client.get(f"/admin/accounts/apitoken/{path}").status_code == 403
     assert client.post(f"/admin/accounts/apitoken/{token.pk}/do/revoke/", {"sure": "on"}).status_code == 403

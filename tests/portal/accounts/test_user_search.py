@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 
 pytestmark = pytest.mark.django_db
 COMPOSED, DECOMPOSED = "Ren\u00e9e", "Rene\u0301e"
@@ -13,5 +13,5 @@ COMPOSED, DECOMPOSED = "Ren\u00e9e", "Rene\u0301e"
 def test_users_are_found_however_their_accents_are_stored(text: str) -> None:
     for username, name in (("one", COMPOSED), ("two", DECOMPOSED), ("three", "Renate")):
         User.objects.create_user(username, first_name=name)
-    page = client_of("admin").get("/admin/auth/user/", {"q": text})
+    page = sign_in_as("admin").get("/admin/auth/user/", {"q": text})
     assert {user.username for user in page.context["cl"].result_list} == {"one", "two"}

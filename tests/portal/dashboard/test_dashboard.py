@@ -17,11 +17,11 @@ from portal.dashboard.usage_stats import (
     combine_calendars,
     fetch_calendars,
 )
-from tests.support.dashboard_data import UNITS, kept, of_ago, set_day
-from tests.support.overview import NOON, find_card, overview
+from tests.support.dashboard_data import UNITS, create_synced_source, get_day_ago, set_day
+from tests.support.overview import NOON, find_card, open_overview
 from tests.support.overview import noon as noon
-from tests.support.scripted_vendor import Listing, make_source, read_day, row
-from tests.support.users import client_of
+from tests.support.scripted_vendor import Listing, build_run, make_source, read_day
+from tests.support.users import sign_in_as
 from usage.formatting import scale_amount
 from usage.models import EnvironmentUsage, ResourceRow, ResourceUsage, Source, SourceDay
 
@@ -74,7 +74,7 @@ def test_every_units_sums_equal_those_of_the_records(listing: Listing, noon: Non
 def test_runtime_is_of_the_days_that_runs_stopped_on(listing: Listing, noon: None) -> None:
     source = make_source("runs", vendor="ona", time_zone="Europe/Berlin", backfill_from=date(2026, 10, 1))
     for day in (date(2026, 10, 7), date(2026, 11, 2), date(2026, 11, 22)):
-        listing.records[day] = [row(n + day.day * 100, on=day, minutes=n * 7 + day.day) for n in range(5)]
+        listing.records[day] = [build_run(n + day.day * 100, on=day, minutes=n * 7 + day.day) for n in range(5)]
         read_day(source, day)
 
     line = build_stats(fetch_calendars([source], {source.pk: TODAY}, 30)[source.pk], EnvironmentUsage).rows[0]
@@ -104,14 +104,14 @@ def test_whole_days_are_compared_with_the_same_days_of_last_month(
 
 
 def test_the_page_shows_amounts_their_change_and_all_their_digits(noon: None) -> None:
-    source = kept("ona-main", "ona", scale=Decimal(40))
+    source = create_synced_source("ona-main", "ona", scale=Decimal(40))
     sums = dict(SourceDay.objects.filter(source=source).values_list("day", "sums__runtime_seconds"))
     this_month, same_days = (
         sum((Decimal(number) for day, number in sums.items() if day.month == month and day.day < 23), Decimal(0))
         for month in (11, 10)
     )
 
-    page = client_of("viewer").get("/admin/").content.decode()
+    page = sign_in_as("viewer").get("/admin/").content.decode()
 
     assert scale_amount(this_month, "seconds").number in page
     assert f"{this_month:,f}".rstrip("0").rstrip(".") + " s" in page
@@ -120,10 +120,10 @@ def test_the_page_shows_amounts_their_change_and_all_their_digits(noon: None) ->
 
 
 def test_nothing_is_compared_where_days_are_lacking(noon: None) -> None:
-    source = kept("gcore-main", "gcore")
+    source = create_synced_source("gcore-main", "gcore")
     set_day(source, 12, loaded_at=None, complete=False, final=False, sums={}, records=0, state="due")
 
-    context = overview(client_of("viewer"))
+    context = open_overview(sign_in_as("viewer"))
 
     usage = find_card(context, "gcore-main").usage
     assert usage.columns[0].missing == "1 day not synced"
@@ -133,9 +133,11 @@ def test_nothing_is_compared_where_days_are_lacking(noon: None) -> None:
 
 
 def test_what_only_waits_for_the_close_of_its_month_is_no_warning(noon: None) -> None:
-    SourceDay.objects.filter(source=kept("gcore-main", "gcore"), day__gte="2026-11-01").update(final=False)
+    SourceDay.objects.filter(source=create_synced_source("gcore-main", "gcore"), day__gte="2026-11-01").update(
+        final=False
+    )
 
-    context = overview(client_of("viewer"))
+    context = open_overview(sign_in_as("viewer"))
 
     card = find_card(context, "gcore-main")
     assert card.usage.columns[0].open == "3 days may still change"
@@ -144,9 +146,9 @@ def test_what_only_waits_for_the_close_of_its_month_is_no_warning(noon: None) ->
 
 
 def test_a_source_kept_for_less_than_two_months_is_not_compared_and_says_so(noon: None) -> None:
-    kept("gcore-main", "gcore", days=30)
+    create_synced_source("gcore-main", "gcore", days=30)
 
-    usage = find_card(overview(client_of("viewer")), "gcore-main").usage
+    usage = find_card(open_overview(sign_in_as("viewer")), "gcore-main").usage
 
     assert [column.missing for column in usage.columns] == ["", "", ""]
     assert [column.early for column in usage.columns] == ["", *["not yet stored before 25 Oct"] * 2]
@@ -155,10 +157,10 @@ def test_a_source_kept_for_less_than_two_months_is_not_compared_and_says_so(noon
 
 
 def test_several_sources_of_a_vendor_are_added_up_unit_by_unit(noon: None) -> None:
-    parts = [kept("gcore-a", "gcore"), kept("gcore-b", "gcore", scale=Decimal("2.5"))]
-    kept("ona-main", "ona")
+    parts = [create_synced_source("gcore-a", "gcore"), create_synced_source("gcore-b", "gcore", scale=Decimal("2.5"))]
+    create_synced_source("ona-main", "ona")
 
-    context = overview(client_of("viewer"))
+    context = open_overview(sign_in_as("viewer"))
 
     vendors = {vendor.title: vendor for vendor in context["vendors"]}
     assert vendors["Ona"].together is None
@@ -179,9 +181,9 @@ def test_a_day_that_one_source_lacks_is_a_gap_of_the_vendor() -> None:
     full = UsageCalendar(
         TODAY, date(2026, 1, 1), {TODAY: DayUsage({"minutes": Decimal(5)}, stored=True, complete=True)}
     )
-    lacking = UsageCalendar(TODAY, date(2026, 1, 1), {})
+    incomplete = UsageCalendar(TODAY, date(2026, 1, 1), {})
 
-    combined = combine_calendars([full, lacking])
+    combined = combine_calendars([full, incomplete])
 
     assert not combined.get(TODAY).stored
     assert combined.get(TODAY).sums == {"minutes": Decimal(5)}
@@ -202,7 +204,7 @@ def test_a_source_that_was_switched_off_leaves_no_gap_in_its_vendor() -> None:
 
 
 def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -> None:
-    source = kept("gcore-main", "gcore", days=20)
+    source = create_synced_source("gcore-main", "gcore", days=20)
     set_day(source, 5, loaded_at=None, complete=False, final=False, sums={}, records=0, state="due")
     set_day(source, 8, complete=False, final=False, state="partial")
     set_day(source, 9, final=False)  # it waits for its month's closing read alone
@@ -223,7 +225,7 @@ def test_the_chart_tells_days_apart_by_how_far_they_can_be_trusted(noon: None) -
         "before",
     ]
     assert bars[10].label.endswith("(unverified)")
-    amount = scale_amount(Decimal(of_ago(source, 3).sums[measure.key]), measure.unit)
+    amount = scale_amount(Decimal(get_day_ago(source, 3).sums[measure.key]), measure.unit)
     assert bars[3].label == f"20 Nov: {amount}"
     assert bars[1].label.endswith("(may still change)")
     assert bars[0].label.endswith("(today still open)")
@@ -249,19 +251,19 @@ def test_the_chart_of_days_without_usage_says_so(noon: None) -> None:
 
 
 def test_a_month_adds_up_to_the_last_digit(noon: None) -> None:
-    source = kept("gcore-main", "gcore", days=20)
+    source = create_synced_source("gcore-main", "gcore", days=20)
     SourceDay.objects.filter(source=source).update(sums={"GBS": "0.0000000000000000000000001"})
     set_day(source, 3, sums={"GBS": "123456789.5"})
 
-    lines = client_of("viewer").get("/admin/").context["vendors"][0].cards[0].usage.rows
+    lines = sign_in_as("viewer").get("/admin/").context["vendors"][0].cards[0].usage.rows
 
     assert lines[0].amounts[0][0].exact == "123,456,789.5000000000000000000000018 GBS"
 
 
 def test_a_unit_is_escaped_wherever_it_is_scale_amount(noon: None) -> None:
-    set_day(kept("gcore-main", "gcore"), 3, sums={"<b>tokens</b>": "7", "minutes": "1"})
+    set_day(create_synced_source("gcore-main", "gcore"), 3, sums={"<b>tokens</b>": "7", "minutes": "1"})
 
-    page = client_of("viewer").get("/admin/").content.decode()
+    page = sign_in_as("viewer").get("/admin/").content.decode()
 
     assert "<b>tokens" not in page
     assert "&lt;b&gt;tokens" in page

@@ -12,8 +12,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from portal.dashboard.movers import build_comparison, find_movers
-from tests.support.dashboard_data import kept, move, set_day, today
-from tests.support.users import client_of
+from tests.support.dashboard_data import create_rollups, create_synced_source, get_today, set_day
+from tests.support.users import sign_in_as
 from usage.data_quality import VENDOR_KINDS
 from usage.directory.access import NO_PEOPLE
 from usage.models import Directory, DirectoryEntry, NameKind, Source
@@ -38,7 +38,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def find(*sources: Source) -> Any:
     """Return the movers of sources."""
     kinds = {source: VENDOR_KINDS[source.vendor] for source in sources}
-    return find_movers(kinds, {source.pk: today(source) for source in sources}, NO_PEOPLE)
+    return find_movers(kinds, {source.pk: get_today(source) for source in sources}, NO_PEOPLE)
 
 
 def call(source: Source, vendor_id: str, name: str) -> None:
@@ -48,10 +48,10 @@ def call(source: Source, vendor_id: str, name: str) -> None:
 
 
 def test_the_latest_complete_day_is_compared_with_the_same_weekday() -> None:
-    source = kept("ona-main", "ona")
-    move(source, "p-steady", range(1, 60), "36000")
-    move(source, "p-new", range(1, 3), "3600")
-    move(source, "p-gone", range(5, 60), "7200")
+    source = create_synced_source("ona-main", "ona")
+    create_rollups(source, "p-steady", range(1, 60), "36000")
+    create_rollups(source, "p-new", range(1, 3), "3600")
+    create_rollups(source, "p-gone", range(5, 60), "7200")
 
     week = find(source).week
 
@@ -61,9 +61,9 @@ def test_the_latest_complete_day_is_compared_with_the_same_weekday() -> None:
 
 
 def test_a_month_is_compared_day_by_day_and_only_where_both_days_are_complete() -> None:
-    source = kept("ona-main", "ona")
-    move(source, "p-1", range(1, 24), "3600")  # 1 to 23 November
-    move(source, "p-2", range(1, 60), "3600")
+    source = create_synced_source("ona-main", "ona")
+    create_rollups(source, "p-1", range(1, 24), "3600")  # 1 to 23 November
+    create_rollups(source, "p-2", range(1, 60), "3600")
     set_day(source, 3, complete=False)  # 21 November
 
     movers = find(source)
@@ -71,14 +71,14 @@ def test_a_month_is_compared_day_by_day_and_only_where_both_days_are_complete() 
     assert [(mover.key, mover.now) for mover in movers.month] == [("p-1", 3600 * 22)]
     (comparison,) = movers.comparisons
     assert (len(comparison.month.pairs), comparison.month.expected) == (22, 23)
-    page = client_of("viewer").get("/admin/").content.decode()
+    page = sign_in_as("viewer").get("/admin/").content.decode()
     assert "ona-main: 22 of 23 days are complete on both sides and compared." in page
 
 
 def test_a_day_that_is_not_complete_is_not_the_latest() -> None:
-    source = kept("ona-main", "ona")
+    source = create_synced_source("ona-main", "ona")
     set_day(source, 1, complete=False)
-    move(source, "p-1", range(1, 30), "3600")
+    create_rollups(source, "p-1", range(1, 30), "3600")
 
     assert find(source).comparisons[0].week.pairs == [(date(2026, 11, 22), date(2026, 11, 15))]
 
@@ -99,21 +99,23 @@ def test_a_source_without_a_complete_day_of_late_is_not_compared() -> None:
 
 
 def test_a_source_with_one_complete_day_is_named_as_not_compared() -> None:
-    source = kept("ona-main", "ona", days=2)
-    move(source, "p-1", range(1, 2), "3600")
+    source = create_synced_source("ona-main", "ona", days=2)
+    create_rollups(source, "p-1", range(1, 2), "3600")
 
     movers = find(source)
 
     assert (movers.week, movers.month) == ([], [])
-    page = client_of("viewer").get("/admin/").content.decode()
+    page = sign_in_as("viewer").get("/admin/").content.decode()
     assert "ona-main: not compared, because the days before are not complete." in page
 
 
 def test_units_are_never_mixed_and_none_takes_all_the_lines() -> None:
-    source = kept("gcore-main", "gcore")
+    source = create_synced_source("gcore-main", "gcore")
     for number in range(4):
-        move(source, str(number), range(1, 3), "1000000", consumed_unit="bytes", billing_metric="egress_traffic")
-    move(source, "1", range(5, 9), "60")
+        create_rollups(
+            source, str(number), range(1, 3), "1000000", consumed_unit="bytes", billing_metric="egress_traffic"
+        )
+    create_rollups(source, "1", range(5, 9), "60")
 
     week = find(source).week
 
@@ -122,11 +124,11 @@ def test_units_are_never_mixed_and_none_takes_all_the_lines() -> None:
 
 
 def test_the_card_names_projects_and_links_to_their_chart() -> None:
-    source = kept("gcore-main", "gcore")
+    source = create_synced_source("gcore-main", "gcore")
     call(source, "77", "Billing")
-    move(source, "77", range(1, 3), "90")
-    move(source, "78", range(1, 60), "600")
-    client = client_of("viewer")
+    create_rollups(source, "77", range(1, 3), "90")
+    create_rollups(source, "78", range(1, 60), "600")
+    client = sign_in_as("viewer")
 
     page = client.get("/admin/").content.decode()
 
@@ -139,12 +141,12 @@ def test_the_card_names_projects_and_links_to_their_chart() -> None:
 
 
 def test_someone_limited_to_a_source_sees_its_movers_alone() -> None:
-    source, other_source = kept("ona-main", "ona"), kept("ona-other", "ona")
+    source, other_source = create_synced_source("ona-main", "ona"), create_synced_source("ona-other", "ona")
     for each_source in (source, other_source):
         call(each_source, f"p-{each_source.slug}", f"Project of {each_source.slug}")
-        move(each_source, f"p-{each_source.slug}", range(1, 3), "3600")
+        create_rollups(each_source, f"p-{each_source.slug}", range(1, 3), "3600")
 
-    page = client_of("viewer", sources=[source]).get("/admin/").content.decode()
+    page = sign_in_as("viewer", sources=[source]).get("/admin/").content.decode()
 
     assert "Project of ona-main" in page
     assert "ona-other" not in page
@@ -156,16 +158,16 @@ def test_the_number_of_queries_does_not_depend_on_sources() -> None:
             find(*sources)
         return len(captured)
 
-    sources = [kept(f"ona-{number}", "ona", days=40) for number in range(4)]
+    sources = [create_synced_source(f"ona-{number}", "ona", days=40) for number in range(4)]
     for source in sources:
-        move(source, "p-1", range(1, 3), "3600")
+        create_rollups(source, "p-1", range(1, 3), "3600")
 
     assert count_queries(sources[:1]) == count_queries(sources)
 
 
 def test_the_overview_says_whether_yesterday_is_complete() -> None:
-    first, second = kept("ona-main", "ona"), kept("gcore-main", "gcore")
-    client = client_of("viewer")
+    first, second = create_synced_source("ona-main", "ona"), create_synced_source("gcore-main", "gcore")
+    client = sign_in_as("viewer")
     assert "Yesterday (Mon 23 Nov) is complete for all 2 sources." in client.get("/admin/").content.decode()
 
     set_day(second, 1, complete=False)
@@ -177,8 +179,8 @@ def test_the_overview_says_whether_yesterday_is_complete() -> None:
 
 
 def test_sums_are_kept_until_a_day_is_read_anew() -> None:
-    source = kept("ona-main", "ona")
-    move(source, "p-1", range(1, 3), "3600")
+    source = create_synced_source("ona-main", "ona")
+    create_rollups(source, "p-1", range(1, 3), "3600")
 
     def count_queries() -> int:
         with CaptureQueriesContext(connection) as captured:

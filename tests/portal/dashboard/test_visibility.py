@@ -8,10 +8,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.dashboard_data import kept, set_day
-from tests.support.overview import find_card, overview
+from tests.support.dashboard_data import create_synced_source, set_day
+from tests.support.overview import find_card, open_overview
 from tests.support.overview import noon as noon
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -27,10 +27,10 @@ def with_rights(*codes: str) -> Client:
 
 
 def test_health_and_freshness_are_said_in_words(noon: None) -> None:
-    kept("gcore-main", "gcore")
-    kept("ona-off", "ona", enabled=False)
+    create_synced_source("gcore-main", "gcore")
+    create_synced_source("ona-off", "ona", enabled=False)
 
-    context = overview(client_of("viewer"))
+    context = open_overview(sign_in_as("viewer"))
 
     healthy, off = find_card(context, "gcore-main"), find_card(context, "ona-off")
     assert healthy.coverage == "Complete through 22 Nov 2026; 3 days provisional."
@@ -40,49 +40,49 @@ def test_health_and_freshness_are_said_in_words(noon: None) -> None:
 
 
 def test_all_is_well_is_said_calmly(noon: None) -> None:
-    kept("gcore-main", "gcore")
-    kept("ona-main", "ona")
+    create_synced_source("gcore-main", "gcore")
+    create_synced_source("ona-main", "ona")
 
-    page = client_of("viewer").get("/admin/").content.decode()
+    page = sign_in_as("viewer").get("/admin/").content.decode()
 
     assert "No alerts. All 2 sources are synced as planned. Complete through 22 Nov 2026." in page
     assert ">Alerts</h2>" not in page
 
 
 def test_a_source_that_has_no_complete_day_yet_is_being_synced(noon: None) -> None:
-    kept("gcore-main", "gcore", days=1)
+    create_synced_source("gcore-main", "gcore", days=1)
 
-    page = client_of("viewer").get("/admin/").content.decode()
+    page = sign_in_as("viewer").get("/admin/").content.decode()
 
     assert "No alerts. 1 source is being synced." in page
     assert "Complete through" not in page
 
 
 def test_the_charts_show_thirty_or_ninety_days_and_nothing_else(noon: None) -> None:
-    kept("ona-main", "ona")
-    client = client_of("viewer")
+    create_synced_source("ona-main", "ona")
+    client = sign_in_as("viewer")
 
-    assert overview(client)["chart_days"] == [(30, True), (90, False)]
-    assert overview(client, days="90")["chart_days"] == [(30, False), (90, True)]
-    assert overview(client, days="100000000")["chart_days"] == [(30, True), (90, False)]
+    assert open_overview(client)["chart_days"] == [(30, True), (90, False)]
+    assert open_overview(client, days="90")["chart_days"] == [(30, False), (90, True)]
+    assert open_overview(client, days="100000000")["chart_days"] == [(30, True), (90, False)]
     assert client.get("/admin/", {"days": "90"}).content.count(b"<title>") > 90
 
 
 def test_a_new_portal_tells_who_may_how_to_add_the_first_source() -> None:
-    page = client_of("administrator").get("/admin/").content.decode()
+    page = sign_in_as("administrator").get("/admin/").content.decode()
     assert "No sources yet" in page
     assert 'href="/admin/usage/source/add/"' in page
     assert "Gcore, Ona, Workato" in page
 
-    page = client_of("viewer").get("/admin/").content.decode()
+    page = sign_in_as("viewer").get("/admin/").content.decode()
     assert "An administrator can add the first source." in page
     assert "/admin/usage/source/add/" not in page
 
 
 def test_who_sees_no_source_is_told_so_and_not_that_there_are_others() -> None:
-    kept("zebra", "gcore", days=3)
+    create_synced_source("zebra", "gcore", days=3)
 
-    page = client_of("viewer", sources=[]).get("/admin/").content.decode()
+    page = sign_in_as("viewer", sources=[]).get("/admin/").content.decode()
 
     assert "You cannot see any source yet" in page
     assert "zebra" not in page
@@ -90,13 +90,19 @@ def test_who_sees_no_source_is_told_so_and_not_that_there_are_others() -> None:
 
 
 def test_a_limited_person_sees_their_sources_alone_in_lists_sums_and_troubles(noon: None) -> None:
-    source = kept("mine", "gcore")
-    set_day(kept("zebra", "gcore", scale=Decimal(1000)), 5, state="failed", error="zebra bites", complete=False)
+    source = create_synced_source("mine", "gcore")
+    set_day(
+        create_synced_source("zebra", "gcore", scale=Decimal(1000)),
+        5,
+        state="failed",
+        error="zebra bites",
+        complete=False,
+    )
 
-    client = client_of("administrator", sources=[source])
+    client = sign_in_as("administrator", sources=[source])
     page = client.get("/admin/").content.decode()
 
-    context = overview(client)
+    context = open_overview(client)
     assert [card.slug for vendor in context["vendors"] for card in vendor.cards] == ["mine"]
     assert context["vendors"][0].together is None
     assert "zebra" not in page
@@ -105,16 +111,16 @@ def test_a_limited_person_sees_their_sources_alone_in_lists_sums_and_troubles(no
 
 
 def test_usage_of_a_kind_is_shown_only_to_who_may_see_it(noon: None) -> None:
-    kept("gcore-main", "gcore")
+    create_synced_source("gcore-main", "gcore")
 
-    card = find_card(overview(with_rights("view_source")), "gcore-main")
+    card = find_card(open_overview(with_rights("view_source")), "gcore-main")
 
     assert card.usage is None
     assert card.links == []
 
 
 def test_someone_who_may_not_see_sources_is_told_whom_to_ask() -> None:
-    kept("gcore-main", "gcore", days=3)
+    create_synced_source("gcore-main", "gcore", days=3)
 
     page = with_rights("view_apitoken").get("/admin/").content.decode()
 
@@ -123,20 +129,20 @@ def test_someone_who_may_not_see_sources_is_told_whom_to_ask() -> None:
 
 
 def test_the_number_of_queries_does_not_grow_with_sources_days_or_troubles(noon: None) -> None:
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
 
     def queries() -> list[str]:
         with CaptureQueriesContext(
             connection,
         ) as context:
-            overview(client)
+            open_overview(client)
         return [query["sql"] for query in context.captured_queries]
 
-    trouble(kept("gcore-0", "gcore", days=5), 1)
+    trouble(create_synced_source("gcore-0", "gcore", days=5), 1)
     few_queries = queries()
     for number in range(1, 12):
-        trouble(kept(f"gcore-{number}", "gcore", days=40), number % 3 + 1)
-        kept(f"ona-{number}", "ona", days=20)
+        trouble(create_synced_source(f"gcore-{number}", "gcore", days=40), number % 3 + 1)
+        create_synced_source(f"ona-{number}", "ona", days=20)
     many_queries = queries()
 
     assert len(many_queries) == len(few_queries)
@@ -157,10 +163,10 @@ def trouble(source: Source, number: int) -> None:
 
 
 def test_there_is_no_all_clear_while_a_source_is_not_healthy_though_nobody_sees_an_alert(noon: None) -> None:
-    set_day(kept("gcore-main", "gcore"), 9, state="partial", rejected=1, complete=False, final=False)
+    set_day(create_synced_source("gcore-main", "gcore"), 9, state="partial", rejected=1, complete=False, final=False)
 
     # Without the right to see days there are no alerts about them.
-    context = overview(with_rights("view_source", "view_resourceusage"))
+    context = open_overview(with_rights("view_source", "view_resourceusage"))
 
     assert context["alerts"] == []
     assert (context["summary"].tone, context["summary"].text) == (

@@ -19,7 +19,7 @@ with provide_servers():
     print(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], os.environ.get("SECRET_KEY"))
 """
     configured = {"DATABASE_URL": "postgres://db.example/portal", "REDIS_URL": "redis://redis.example"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script],
         env=environment(tmp_path / "var", **configured),
         cwd=BASE_DIR,
@@ -27,13 +27,13 @@ with provide_servers():
         text=True,
         check=False,
     )
-    assert done.stderr == ""
-    assert done.stdout.split() == [*configured.values(), "None"]
+    assert result.stderr == ""
+    assert result.stdout.split() == [*configured.values(), "None"]
     assert not (tmp_path / "var").exists()
 
 
 def test_help_needs_no_server(tmp_path: Path) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--help"],
         env=environment(tmp_path / "var"),
         cwd=BASE_DIR,
@@ -41,7 +41,7 @@ def test_help_needs_no_server(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
     assert not (tmp_path / "var").exists()
 
 
@@ -63,11 +63,11 @@ IMPORTED_LATE = {
 
 def test_no_process_of_production_imports_the_embedded_servers_or_what_most_never_use() -> None:
     script = "import sys, gc, portal.wsgi, portal.celery, portal.beat; print(gc.isenabled(), *sys.modules)"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], cwd=BASE_DIR, capture_output=True, text=True, timeout=300, check=False
     )
-    assert done.returncode == 0, done.stderr
-    collects_garbage, *modules = done.stdout.split()
+    assert result.returncode == 0, result.stderr
+    collects_garbage, *modules = result.stdout.split()
     assert collects_garbage == "True"
     assert not [module for module in modules if "embedded" in module]
     assert not IMPORTED_LATE & set(modules)

@@ -337,11 +337,11 @@ services.stop()
 """
     arguments = [str(place / "var"), str(readable_packages(folder)), str(user.pw_uid), str(user.pw_gid)]
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script, *arguments], env=env, capture_output=True, text=True, cwd=BASE_DIR, check=False
     )
-    assert done.stderr == ""
-    assert done.stdout.split() == ["42", "0o40700", user.pw_name]
+    assert result.stderr == ""
+    assert result.stdout.split() == ["42", "0o40700", user.pw_name]
     shutil.rmtree(place)
 
 
@@ -363,7 +363,7 @@ from portal.embedded import provide_servers
 with provide_servers():
     print(os.environ["DATABASE_URL"], os.environ["REDIS_URL"], os.environ.get("SECRET_KEY"))
 """
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script],
         env=environment(services.home.root, DATABASE_URL="postgres://db.example/portal"),
         cwd=BASE_DIR,
@@ -371,8 +371,8 @@ with provide_servers():
         text=True,
         check=False,
     )
-    assert done.stderr == ""
-    database, cache, secret_key = done.stdout.split()
+    assert result.stderr == ""
+    database, cache, secret_key = result.stdout.split()
     assert database == "postgres://db.example/portal"
     assert cache.startswith("redis://:")
     # A configured database is a production's: its keys are configured too, never made up here.

@@ -92,14 +92,14 @@ class Run:
         address = urlsplit(self.find_value("Portal"))
         with closing(http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)) as connection:
             connection.request("GET", path, headers={"Authorization": f"Bearer {self.find_value('Token')}"})
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
 
     def slow_vendors(self) -> None:
         """Let the stand-in vendors take their time: reading 90 days as fast as it goes would keep the machine busy."""
         address = f"http://127.0.0.1:{demo_file(self.data_dir)['sandbox_port']}/_sandbox/settings"
-        with urlopen(address, json.dumps({"latency_ms": 400}).encode(), timeout=30) as answer:
-            assert answer.status == 200
+        with urlopen(address, json.dumps({"latency_ms": 400}).encode(), timeout=30) as response:
+            assert response.status == 200
 
     def rows(self) -> list[int]:
         """Return how many records there are of each kind."""
@@ -116,10 +116,10 @@ def list_processes(data_dir: Path) -> list[int]:
     pids = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+            values = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if os.fsencode(data_dir) in words:
+        if os.fsencode(data_dir) in values:
             pids.append(int(process.name))
     return pids
 

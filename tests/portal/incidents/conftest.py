@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from portal.incidents.models import Channel, Incident
-from tests.support.dashboard_data import SOUND, kept
+from tests.support.dashboard_data import HEALTHY, create_synced_source
 from tests.support.smtp_server import MailServer, serve_mail
 from usage.models import Source, SourceDay
 
@@ -15,7 +15,7 @@ from usage.models import Source, SourceDay
 @pytest.fixture
 def gcore() -> Source:
     """A source that was read for some days, without a fault."""
-    return kept("gcore-main", "gcore", days=8)
+    return create_synced_source("gcore-main", "gcore", days=8)
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def make_channel(name: str = "ops", **values: Any) -> Channel:
     return Channel.objects.create(**{"name": name, "recipients": "ops@example.com", "delay_minutes": 0, **values})
 
 
-def mend(day: SourceDay) -> None:
-    """Make a failed day sound: the same day, also where a test has gone past midnight since."""
-    SourceDay.objects.filter(pk=day.pk).update(**SOUND)
+def resolve_day(day: SourceDay) -> None:
+    """Make a failed day healthy: the same day, also where the test has passed midnight."""
+    SourceDay.objects.filter(pk=day.pk).update(**HEALTHY)
 
 
-def make_incident(**values: Any) -> Incident:
+def make_incident(**overrides: Any) -> Incident:
     """Create an open incident of a source, and return it."""
-    words = {"condition": "source_failing", "key": "source:1", "subject": "gcore-main", "severity": "critical"}
-    return Incident.objects.create(**{**words, "state": "Failed", "message": "failed.", **values})
+    defaults = {"condition": "source_failing", "key": "source:1", "subject": "gcore-main", "severity": "critical"}
+    return Incident.objects.create(**{**defaults, "state": "Failed", "message": "failed.", **overrides})

@@ -15,7 +15,7 @@ from portal.incidents.admin.incidents import describe_outcome
 from portal.incidents.delivery import deliver_due, send_test
 from portal.incidents.models import Message
 from portal.incidents.watch import watch
-from tests.portal.incidents.conftest import make_channel, make_incident, mend
+from tests.portal.incidents.conftest import make_channel, make_incident, resolve_day
 from tests.support.dashboard_data import FAILED, set_day
 from tests.support.processes import WAIT_SECONDS, portal_process
 from tests.support.smtp_server import MailServer, serve_mail
@@ -51,7 +51,7 @@ def test_a_mail_server_that_is_away_for_an_hour_loses_and_doubles_nothing(gcore:
     for minute in range(0, 60, 3):
         with time_machine.travel(start + timedelta(minutes=minute)):
             if minute == 30:
-                mend(day)
+                resolve_day(day)
             watch()
             assert deliver_due(5) == 0
     first = Message.objects.order_by("id")[0]
@@ -66,7 +66,7 @@ def test_a_mail_server_that_is_away_for_an_hour_loses_and_doubles_nothing(gcore:
 
 
 def test_a_message_that_nobody_takes_is_given_up_after_days(gcore: Source, mail_server: MailServer) -> None:
-    mail_server.refuses = "550 no such mailbox"
+    mail_server.refusal = "550 no such mailbox"
     make_channel()
     outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
     deliver_due(5)
@@ -80,7 +80,7 @@ def test_a_message_that_nobody_takes_is_given_up_after_days(gcore: Source, mail_
 
 
 def test_a_recipient_that_is_refused_among_others_is_named(mail_server: MailServer) -> None:
-    mail_server.refuses, mail_server.refused = "550 no such mailbox", "gone@example.com"
+    mail_server.refusal, mail_server.refused_recipient = "550 no such mailbox", "gone@example.com"
     channel = make_channel(recipients="ops@example.com\ngone@example.com")
     outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
     deliver_due(5)
@@ -95,7 +95,7 @@ def test_a_recipient_that_is_refused_among_others_is_named(mail_server: MailServ
 
 
 def test_a_message_that_waited_for_days_is_not_given_up_by_its_first_failure(mail_server: MailServer) -> None:
-    mail_server.refuses = "550 no such mailbox"
+    mail_server.refusal = "550 no such mailbox"
     make_channel(delay_minutes=5 * 24 * 60)
     outbox.add_opened(make_incident(), outbox.list_channels(), timezone.now())
     with time_machine.travel(timezone.now() + timedelta(days=5, minutes=1)):

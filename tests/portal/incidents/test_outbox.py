@@ -14,8 +14,8 @@ from portal.incidents.delivery import deliver_due
 from portal.incidents.models import Channel, Event, Incident, Message, Severity
 from portal.incidents.watch import watch
 from sync.pruning import prune
-from tests.portal.incidents.conftest import make_channel, make_incident, mend
-from tests.support.dashboard_data import FAILED, kept, set_day
+from tests.portal.incidents.conftest import make_channel, make_incident, resolve_day
+from tests.support.dashboard_data import FAILED, create_synced_source, set_day
 from tests.support.factories import SourceFactory
 from tests.support.smtp_server import MailServer
 from usage.models import Source
@@ -39,7 +39,7 @@ def test_an_incident_is_told_of_once_and_its_end_once(gcore: Source, mail_server
     assert mail_server.recipients == [["ops@example.com"]]
     assert "failed." in str(mail.get_payload())
 
-    mend(day)
+    resolve_day(day)
     for _ in range(3):
         watch()
         deliver_due(5)
@@ -53,7 +53,7 @@ def test_what_heals_within_the_delay_tells_nobody(gcore: Source, mail_server: Ma
     day = set_day(gcore, 5, **FAILED)
     watch()
     assert deliver_due(5) == 0
-    mend(day)
+    resolve_day(day)
     watch()
     with time_machine.travel(timezone.now() + timedelta(hours=1)):
         assert deliver_due(5) == 0
@@ -65,7 +65,7 @@ def test_what_lasts_longer_than_the_delay_is_told_with_its_end(gcore: Source, ma
     day = set_day(gcore, 5, **FAILED)
     watch()
     with time_machine.travel(timezone.now() + timedelta(minutes=11)):
-        mend(day)
+        resolve_day(day)
         watch()
         assert deliver_due(5) == 2
     assert [mail["Subject"].split(": ")[1] for mail in mail_server.mails] == ["Source failing", "Resolved"]
@@ -157,7 +157,7 @@ def test_a_channel_whose_only_source_was_deleted_tells_of_nothing() -> None:
 
 
 def test_an_incident_that_becomes_critical_is_told_to_who_wants_to_know_of_those(mail_server: MailServer) -> None:
-    source = kept("gcore-main", "gcore", days=8)
+    source = create_synced_source("gcore-main", "gcore", days=8)
     make_channel("all")
     make_channel("critical", severity=Severity.CRITICAL)
     Source.objects.filter(pk=source.pk).update(paused_until=timezone.now() + timedelta(hours=1), failures=3)
@@ -193,7 +193,7 @@ def test_a_channel_that_is_limited_to_other_sources_tells_nothing_more_of_the_fi
     with time_machine.travel(timezone.now() + timedelta(hours=3)):
         watch()
         assert list_keys() == ["opened"]
-        mend(day)
+        resolve_day(day)
         watch()
         assert deliver_due(5) == 0
     assert len(mail_server.mails) == 1

@@ -18,10 +18,10 @@ from portal.accounts.models import Scope, create_token
 from portal.incidents.models import Channel, Incident, Message
 from portal.incidents.watch import watch
 from sync.models import SyncRun
-from tests.support.api_clients import bearer
-from tests.support.dashboard_data import kept, set_day
+from tests.support.api_clients import create_api_client
+from tests.support.dashboard_data import create_synced_source, set_day
 from tests.support.smtp_server import serve_mail
-from tests.support.users import client_of, person, sign_in
+from tests.support.users import create_person, sign_in, sign_in_as
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ FORM = {
 @pytest.fixture
 def gcore() -> Source:
     """A source with a day that failed, and its incident."""
-    source = kept("gcore-main", "gcore", days=8)
+    source = create_synced_source("gcore-main", "gcore", days=8)
     set_day(source, 5, state="failed", failures=1, error="HTTP 503.", complete=False)
     watch()
     return source
@@ -52,9 +52,9 @@ def gcore() -> Source:
 
 def open_page(client: Client, path: str) -> str:
     """Return a page."""
-    answer = client.get(path)
-    assert answer.status_code == 200, answer.status_code
-    return answer.content.decode()
+    response = client.get(path)
+    assert response.status_code == 200, response.status_code
+    return response.content.decode()
 
 
 def post(client: Client, path: str, **fields: Any) -> str:
@@ -68,7 +68,7 @@ def errors(page: str) -> list[str]:
 
 
 def test_an_incident_is_mended_by_the_button_of_the_overview_and_acknowledged(gcore: Source) -> None:
-    client, incident = client_of("operator"), Incident.objects.get()
+    client, incident = sign_in_as("operator"), Incident.objects.get()
     assert "Source failing: gcore-main" in open_page(client, LIST)
     page = open_page(client, f"{LIST}{incident.pk}/change/")
     assert "HTTP 503." in page
@@ -85,7 +85,7 @@ def test_an_incident_is_mended_by_the_button_of_the_overview_and_acknowledged(gc
 
 
 def test_viewers_see_incidents_and_change_nothing(gcore: Source) -> None:
-    client, incident = client_of("viewer"), Incident.objects.get()
+    client, incident = sign_in_as("viewer"), Incident.objects.get()
     page = open_page(client, f"{LIST}{incident.pk}/change/")
     assert "Acknowledge</button>" not in page
     assert "/admin/alerts/" not in page
@@ -94,9 +94,9 @@ def test_viewers_see_incidents_and_change_nothing(gcore: Source) -> None:
 
 
 def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
-    words = {"condition": "disk_low", "key": "host:a", "severity": "critical", "state": "Low", "message": "is full."}
-    Incident.objects.create(**words, subject="Disk of a", resolved_at=timezone.now())
-    client = client_of("viewer")
+    values = {"condition": "disk_low", "key": "host:a", "severity": "critical", "state": "Low", "message": "is full."}
+    Incident.objects.create(**values, subject="Disk of a", resolved_at=timezone.now())
+    client = sign_in_as("viewer")
     for query, subjects in {
         "": {"gcore-main", "Disk of a"},
         "?status=open": {"gcore-main"},
@@ -105,8 +105,8 @@ def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
         "?condition=disk_low": {"Disk of a"},
         "?source=gcore-main": {"gcore-main"},
     }.items():
-        answer: Any = client.get(f"{LIST}{query}")
-        assert {row.subject for row in answer.context["cl"].result_list} == subjects, query
+        response: Any = client.get(f"{LIST}{query}")
+        assert {row.subject for row in response.context["cl"].result_list} == subjects, query
 
 
 @pytest.mark.parametrize(
@@ -117,14 +117,14 @@ def test_the_list_filters_open_and_past_ones(gcore: Source) -> None:
     ],
 )
 def test_a_filter_that_does_not_exist_is_named_above_the_list(gcore: Source, query: str, reason: str) -> None:
-    answer: Any = client_of("viewer").get(f"{LIST}?{query}", follow=True)
-    assert reason in answer.content.decode()
-    assert answer.context["cl"].result_count == 1
+    response: Any = sign_in_as("viewer").get(f"{LIST}?{query}", follow=True)
+    assert reason in response.content.decode()
+    assert response.context["cl"].result_count == 1
 
 
 def test_a_past_incident_has_its_end_and_no_buttons_though_it_is_wrong_again(gcore: Source) -> None:
     Incident.objects.update(resolved_at=timezone.now())
-    page = open_page(client_of("operator"), f"{LIST}{Incident.objects.get().pk}/change/")
+    page = open_page(sign_in_as("operator"), f"{LIST}{Incident.objects.get().pk}/change/")
     assert "Resolved on " in page
     assert "Acknowledge</button>" not in page
     assert "/admin/alerts/" not in page
@@ -134,22 +134,22 @@ def test_an_incident_of_a_token_has_the_links_and_buttons_of_the_overview() -> N
     token, _ = create_token("expired", expires_at=timezone.now())
     watch()
     page = f"{LIST}{Incident.objects.get().pk}/change/"
-    content = open_page(client_of("administrator"), page)
+    content = open_page(sign_in_as("administrator"), page)
     assert f'action="/admin/alerts/revoke/{token.pk}/"' in content
     assert f'<a href="/admin/accounts/apitoken/{token.pk}/change/">API token expired</a>' in content
 
 
 def test_an_incident_of_no_source_says_since_when_it_is_open_and_no_more() -> None:
-    words = {"severity": "critical", "state": "Low", "message": "is full."}
-    incident = Incident.objects.create(condition="disk_low", key="host:a", subject="Disk of a", **words)
-    page = open_page(client_of("operator"), f"{LIST}{incident.pk}/change/")
+    values = {"severity": "critical", "state": "Low", "message": "is full."}
+    incident = Incident.objects.create(condition="disk_low", key="host:a", subject="Disk of a", **values)
+    page = open_page(sign_in_as("operator"), f"{LIST}{incident.pk}/change/")
     assert "Open since " in page
     assert "no longer applies" not in page
     assert "Acknowledge</button>" in page
 
 
 def test_an_open_incident_says_whether_it_still_applies(gcore: Source) -> None:
-    client, page = client_of("viewer"), f"{LIST}{Incident.objects.get().pk}/change/"
+    client, page = sign_in_as("viewer"), f"{LIST}{Incident.objects.get().pk}/change/"
     assert not set(re.findall(SUMMARY_ENDS, open_page(client, page)))
     set_day(gcore, 5, state="due", due_at=timezone.now() - timedelta(seconds=1))
     assert re.findall(SUMMARY_ENDS, open_page(client, page)) == ["Its days are being synced again."]
@@ -174,17 +174,17 @@ def test_whoever_acknowledges_second_is_told_so_and_does_not_take_it_over(
         return "operator"
 
     monkeypatch.setattr("portal.incidents.admin.incidents.get_username", acknowledge_first)
-    page = post(client_of("operator"), f"{LIST}{Incident.objects.get().pk}/do/acknowledge/")
+    page = post(sign_in_as("operator"), f"{LIST}{Incident.objects.get().pk}/do/acknowledge/")
     assert "It is resolved, or somebody looks after it already." in page
     assert Incident.objects.get().acknowledged_by == "administrator"
 
 
 def test_somebody_limited_to_sources_sees_their_incidents_and_those_of_the_portal(gcore: Source) -> None:
-    visible_source = kept("ona-main", "ona", days=8)
-    words = {"severity": "critical", "state": "Low", "message": "is wrong."}
+    visible_source = create_synced_source("ona-main", "ona", days=8)
+    values = {"severity": "critical", "state": "Low", "message": "is wrong."}
     for condition in ("disk_low", "token_expires", "sync_stopped"):
-        Incident.objects.create(condition=condition, key="x", subject=condition, **words)
-    client = client_of("administrator", sources=[visible_source])
+        Incident.objects.create(condition=condition, key="x", subject=condition, **values)
+    client = sign_in_as("administrator", sources=[visible_source])
     page = open_page(client, LIST)
     assert "disk_low" in page
     for text in ("gcore-main", "token_expires", "sync_stopped"):
@@ -195,15 +195,15 @@ def test_somebody_limited_to_sources_sees_their_incidents_and_those_of_the_porta
 
 
 def test_the_overview_shows_what_the_web_processes_have_found() -> None:
-    words = {"severity": "critical", "state": "Silent", "message": "does not answer: no day is synced."}
-    Incident.objects.create(condition="worker_silent", key="worker", subject="Worker", **words)
-    assert "does not answer: no day is synced." in open_page(client_of("viewer"), "/admin/")
+    values = {"severity": "critical", "state": "Silent", "message": "does not answer: no day is synced."}
+    Incident.objects.create(condition="worker_silent", key="worker", subject="Worker", **values)
+    assert "does not answer: no day is synced." in open_page(sign_in_as("viewer"), "/admin/")
 
 
 def test_the_api_lists_incidents_and_acknowledges_them(gcore: Source) -> None:
     create_token("expiring", expires_at=timezone.now())
     watch()
-    client = bearer(Scope.SYNC_READ, Scope.SYNC_RUN)
+    client = create_api_client(Scope.SYNC_READ, Scope.SYNC_RUN)
     incidents = client.get("/api/v1/incidents/?resolved=false&condition=source_failing").json()["results"]
     assert [(row["condition"], row["source"], row["days"]) for row in incidents] == [
         ("source_failing", "gcore-main", 1)
@@ -211,15 +211,15 @@ def test_the_api_lists_incidents_and_acknowledges_them(gcore: Source) -> None:
     assert len(client.get("/api/v1/incidents/").json()["results"]) == 1  # Those of tokens are for staff.
 
     path = f"/api/v1/incidents/{incidents[0]['id']}/acknowledge/"
-    assert bearer(Scope.SYNC_READ).post(path).status_code == 403
-    answer = client.post(path)
-    assert answer.json()["acknowledged_by"].startswith("token ")
+    assert create_api_client(Scope.SYNC_READ).post(path).status_code == 403
+    response = client.post(path)
+    assert response.json()["acknowledged_by"].startswith("token ")
     assert client.post(path).status_code == 409
     assert client.get("/api/v1/incidents/?acknowledged=maybe").status_code == 400
 
 
 def test_an_administrator_adds_a_channel_and_sends_a_test(settings: Settings) -> None:
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     post(client, f"{CHANNELS}add/", **FORM, conditions=["disk_low"], reminder_hours="4")
     channel = Channel.objects.get()
     assert (channel.conditions, channel.reminder_hours, channel.created_by) == (["disk_low"], 4, channel.created_by)
@@ -246,13 +246,13 @@ def test_an_administrator_adds_a_channel_and_sends_a_test(settings: Settings) ->
     ],
 )
 def test_a_mistake_in_a_channel_is_named(fields: dict[str, str], error: str) -> None:
-    page = post(client_of("administrator"), f"{CHANNELS}add/", **FORM | fields)
+    page = post(sign_in_as("administrator"), f"{CHANNELS}add/", **FORM | fields)
     assert any(error in message for message in errors(page)), errors(page)
     assert not Channel.objects.exists()
 
 
 def test_address_and_secret_are_never_shown_again_nor_logged_and_go_to_no_other_host() -> None:
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     hook = FORM | {"kind": "webhook", "recipients": ""}
     values = {"new_url": "https://hooks.example.com/s3cret", "new_secret": "signing words"}
     post(client, f"{CHANNELS}add/", **hook, **values)
@@ -274,7 +274,7 @@ def test_address_and_secret_are_never_shown_again_nor_logged_and_go_to_no_other_
 
 def test_somebody_who_may_only_see_channels_sees_no_inputs_and_sends_no_test() -> None:
     channel = Channel.objects.create(name="ops", recipients="ops@example.com", enabled=False)
-    user = person("viewer")
+    user = create_person("viewer")
     user.user_permissions.add(Permission.objects.get(codename="view_channel"))
     client = sign_in(user)
     assert ">Off<" in open_page(client, CHANNELS)
@@ -291,7 +291,7 @@ def test_a_channel_whose_address_no_key_opens_is_listed_and_keeps_it(settings: S
     url = "https://hooks.example.com/s3cret"
     channel = Channel.objects.create(name="ops", kind="webhook", url=url)
     keys, settings.PORTAL_ENCRYPTION_KEYS = settings.PORTAL_ENCRYPTION_KEYS, ["Q" * 43 + "="]
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     assert "an address that no key opens" in open_page(client, CHANNELS)
     post(client, f"{CHANNELS}{channel.pk}/change/", **FORM | {"kind": "webhook", "name": "hook", "recipients": ""})
     locked = Channel.objects.get()
@@ -307,9 +307,9 @@ def test_a_time_zone_that_does_not_exist_is_refused_wherever_a_channel_is_made()
 
 
 def test_somebody_limited_to_sources_makes_channels_of_these_alone() -> None:
-    source, hidden_source = kept("own", "gcore", days=2), kept("other", "gcore", days=2)
+    source, hidden_source = create_synced_source("own", "gcore", days=2), create_synced_source("other", "gcore", days=2)
     full_channel = Channel.objects.create(name="everything", recipients="all@example.com")
-    client = client_of("administrator", sources=[source])
+    client = sign_in_as("administrator", sources=[source])
     assert "everything" not in open_page(client, CHANNELS)
     assert client.post(f"{CHANNELS}{full_channel.pk}/do/test/").status_code == 404
     assert "choose those to send messages about" in post(client, f"{CHANNELS}add/", **FORM)
@@ -322,26 +322,26 @@ def test_somebody_limited_to_sources_makes_channels_of_these_alone() -> None:
 def test_somebody_limited_to_sources_sees_no_messages_about_others_that_a_channel_told_of_before(
     gcore: Source,
 ) -> None:
-    visible_source = kept("own", "gcore", days=2)
+    visible_source = create_synced_source("own", "gcore", days=2)
     channel = Channel.objects.create(name="ops", recipients="ops@example.com", limited=True)
     channel.sources.add(visible_source)
     Message.objects.create(key="opened:1:1", channel=channel, incident=Incident.objects.get(), event="opened")
     page = f"{CHANNELS}{channel.pk}/change/"
-    assert "Source failing: gcore-main" in open_page(client_of("administrator"), page)
-    assert "gcore-main" not in open_page(client_of("administrator", sources=[visible_source]), page)
+    assert "Source failing: gcore-main" in open_page(sign_in_as("administrator"), page)
+    assert "gcore-main" not in open_page(sign_in_as("administrator", sources=[visible_source]), page)
 
 
 def test_a_deleted_channel_takes_its_messages_along_and_the_incident_stays(gcore: Source) -> None:
     channel = Channel.objects.create(name="ops", recipients="ops@example.com")
     Message.objects.create(key="opened:1:1", channel=channel, incident=Incident.objects.get(), event="opened")
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     assert "1 message<" in open_page(client, f"{CHANNELS}{channel.pk}/delete/")
     post(client, f"{CHANNELS}{channel.pk}/delete/", post="yes")
     assert (Channel.objects.count(), Message.objects.count(), Incident.objects.count()) == (0, 0, 1)
 
 
 def test_the_lists_take_as_many_queries_for_many_rows(gcore: Source) -> None:
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     for path, create in (
         (
             LIST,

@@ -23,7 +23,7 @@ from portal.incidents.watch import PROCESS_LOCK, open_incident, ping_dead_man, w
 from portal.incidents.watcher import look_once
 from sync.engine.claim import get_database_time
 from sync.heartbeats import KEPT_MILLISECONDS, Heartbeat, build_key
-from tests.support.dashboard_data import FAILED, kept, of_ago, set_day
+from tests.support.dashboard_data import FAILED, create_synced_source, get_day_ago, set_day
 from tests.support.smtp_server import serve_mail
 from usage.models import DayState, Restatement, Source, SourceDay
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def gcore() -> Source:
     """A source that was read for some days, without a fault."""
-    return kept("gcore-main", "gcore", days=12)
+    return create_synced_source("gcore-main", "gcore", days=12)
 
 
 def list_open() -> list[tuple[str, str]]:
@@ -46,7 +46,7 @@ def restate(source: Source, before: str, after: str) -> Restatement:
     """Have a day of a source be restated."""
     sums = {"sums_before": {"minutes": before}, "sums_after": {"minutes": after}}
     return Restatement.objects.create(
-        source_day=of_ago(source, 5), attempt=2, records_before=100, records_after=100, **sums
+        source_day=get_day_ago(source, 5), attempt=2, records_before=100, records_after=100, **sums
     )
 
 
@@ -64,13 +64,13 @@ DAY_CASES: list[tuple[str, dict[str, Any]]] = [
 def test_a_day_with_findings_opens_an_incident_that_ends_with_them(
     gcore: Source, condition: str, values: dict[str, Any]
 ) -> None:
-    sound = SourceDay.objects.filter(pk=of_ago(gcore, 5).pk).values(*values).get()
+    sound = SourceDay.objects.filter(pk=get_day_ago(gcore, 5).pk).values(*values).get()
     assert list_open() == []
 
     set_day(gcore, 5, **values)
     assert list_open() == [(condition, "gcore-main")]
 
-    SourceDay.objects.filter(pk=of_ago(gcore, 5).pk).update(**sound)
+    SourceDay.objects.filter(pk=get_day_ago(gcore, 5).pk).update(**sound)
     assert list_open() == []
     incident = Incident.objects.get()
     assert incident.resolved_at is not None
@@ -123,7 +123,7 @@ def test_many_restatements_of_one_source_hide_none_of_another(
 ) -> None:
     settings.PORTAL_RESTATED_SHARE, settings.PORTAL_RESTATED_AMOUNTS = 0.02, []
     monkeypatch.setattr("portal.incidents.restatement_alerts.MAX_RESTATEMENTS", 1)
-    second_source = kept("gcore-other", "gcore", days=12)
+    second_source = create_synced_source("gcore-other", "gcore", days=12)
     restate(gcore, "10000", "20000")
     restate(second_source, "10000", "20000")
     assert [alert.subject for alert in build_restatement_alerts([gcore])] == ["gcore-main"]
@@ -221,11 +221,11 @@ def test_a_part_of_the_watch_that_fails_leaves_its_incidents_as_they_are(
 
 
 def test_the_database_refuses_a_second_open_incident_of_a_condition_and_a_subject() -> None:
-    words = {"condition": "disk_low", "key": "host:a", "subject": "a", "severity": "critical", "state": "Low"}
-    Incident.objects.create(**words, message="is full", resolved_at=timezone.now())
-    Incident.objects.create(**words, message="is full")
+    values = {"condition": "disk_low", "key": "host:a", "subject": "a", "severity": "critical", "state": "Low"}
+    Incident.objects.create(**values, message="is full", resolved_at=timezone.now())
+    Incident.objects.create(**values, message="is full")
     with pytest.raises(IntegrityError, match="incident_one_open"), transaction.atomic():
-        Incident.objects.create(**words, message="is full")
+        Incident.objects.create(**values, message="is full")
 
 
 def test_an_incident_that_another_process_has_just_opened_is_not_told_of_twice() -> None:
@@ -284,7 +284,7 @@ def test_the_web_processes_tell_of_a_silent_worker_and_a_silent_beat(redis_clien
 
 
 def test_while_another_process_looks_at_the_processes_nothing_is_opened() -> None:
-    with closing(connection.copy()) as other, other.cursor() as cursor:
+    with closing(connection.copy()) as second_connection, second_connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [PROCESS_LOCK])
         watch_processes(None)
         assert not Incident.objects.exists()

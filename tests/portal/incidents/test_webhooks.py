@@ -54,8 +54,8 @@ def make_channel(sink: HTTPServer, **values: Any) -> Channel:
 def tell(sink: HTTPServer, status: int = 204, **headers: str) -> tuple[Request, Any]:
     """Deliver a message about an incident of an ugly name, and return the request and its body."""
     sink.expect_request("/hook/s3cret", method="POST").respond_with_data(status=status, headers=headers)
-    words = {"condition": "token_expires", "key": "token:1", "severity": "warning", "state": "Expires"}
-    incident = Incident.objects.create(**words, subject=UGLY, message="expires <b>soon</b>.", detail="Never used.")
+    values = {"condition": "token_expires", "key": "token:1", "severity": "warning", "state": "Expires"}
+    incident = Incident.objects.create(**values, subject=UGLY, message="expires <b>soon</b>.", detail="Never used.")
     outbox.add_opened(incident, outbox.list_channels(), timezone.now())
     deliver_due(5)
     (request, _) = sink.log[-1]
@@ -166,8 +166,8 @@ def test_names_cannot_add_headers_to_a_mail(settings: Settings) -> None:
     with pytest.raises(ValidationError):
         Channel(name="ops", recipients="ops@example.com, other@example.com").full_clean()
     Channel.objects.create(name="ops", recipients="ops@example.com", delay_minutes=0)
-    words = {"condition": "token_expires", "key": "token:1", "severity": "warning", "state": "Expires"}
-    incident = Incident.objects.create(**words, subject=UGLY, message="expires soon.")
+    values = {"condition": "token_expires", "key": "token:1", "severity": "warning", "state": "Expires"}
+    incident = Incident.objects.create(**values, subject=UGLY, message="expires soon.")
     outbox.add_opened(incident, outbox.list_channels(), timezone.now())
     with serve_mail(settings) as server:
         assert deliver_due(5) == 1

@@ -15,10 +15,10 @@ from pytest_django import Settings
 from portal.incidents.delivery import deliver_due
 from portal.reports.models import Report
 from portal.reports.schedule import plan_reports
-from tests.support.dashboard_data import kept, today
+from tests.support.dashboard_data import create_synced_source, get_today
 from tests.support.factories import ResourceUsageFactory
 from tests.support.smtp_server import MailServer, serve_mail
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.models import SavedView, Source
 
 QUESTION = "group_by=project_id,day"
@@ -27,9 +27,9 @@ QUESTION = "group_by=project_id,day"
 @pytest.fixture
 def gcore() -> Source:
     """A source with a week of complete days, and a record in each."""
-    source = kept("gcore-main", "gcore", days=12)
+    source = create_synced_source("gcore-main", "gcore", days=12)
     for ago in range(1, 8):
-        ResourceUsageFactory.create(source=source, day=today(source) - timedelta(days=ago), consumed_quantity=ago)
+        ResourceUsageFactory.create(source=source, day=get_today(source) - timedelta(days=ago), consumed_quantity=ago)
     return source
 
 
@@ -44,7 +44,7 @@ def mail_server(settings: Settings) -> Iterator[MailServer]:
 
 def make_report(owner: User | None = None, *, question: str = QUESTION, **values: Any) -> Report:
     """Create a daily report of the last 7 days that is due now."""
-    owner = owner or person("viewer")
+    owner = owner or create_person("viewer")
     view = SavedView.objects.create(
         owner=owner, name="Week", kind="resource-usage", question=question, moving_range="last-7-days"
     )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from portal.reports import chart
 from portal.reports.chart import draw_chart, draw_intervals
 from tests.portal.reports.conftest import get_part, make_report, run
-from tests.support.dashboard_data import kept, today
+from tests.support.dashboard_data import create_synced_source, get_today
 from tests.support.factories import ResourceUsageFactory
 from tests.support.smtp_server import serve_mail
 
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.django_db
 
 def fill() -> None:
     """Store a week of usage whose names would be formulas, or be left out of a legend."""
-    source = kept("gcore-main", "gcore", days=12)
+    source = create_synced_source("gcore-main", "gcore", days=12)
     for ago in range(1, 8):
-        day = today(source) - timedelta(days=ago)
+        day = get_today(source) - timedelta(days=ago)
         for kind in ("$x^{2", "_hidden", "volume"):
             ResourceUsageFactory.create(source=source, day=day, resource_type=kind, consumed_quantity=ago)
 
@@ -59,8 +59,8 @@ def test_the_mail_shows_the_chart_of_the_page_as_a_picture(question: str, settin
 def test_without_the_extra_a_report_has_no_chart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chart, "find_spec", lambda _: None)
     chart.load_figure_class.cache_clear()
-    answer: Any = None
-    assert draw_chart(answer) is None
+    response: Any = None
+    assert draw_chart(response) is None
     chart.load_figure_class.cache_clear()
 
 

@@ -14,9 +14,9 @@ from portal.incidents.models import Message
 from portal.reports.content import format_cell
 from tests.portal.reports.conftest import QUESTION, get_part, get_subject, make_report, run
 from tests.support.api_clients import get
-from tests.support.dashboard_data import today
+from tests.support.dashboard_data import get_today
 from tests.support.smtp_server import MailServer
-from tests.support.users import person, sign_in
+from tests.support.users import create_person, sign_in
 from usage.formatting import format_dates
 from usage.models import SavedView, Source
 
@@ -27,11 +27,11 @@ def test_the_mail_has_the_pages_table_its_file_and_the_digest_of_its_records(
     gcore: Source, mail_server: MailServer
 ) -> None:
     report = make_report()
-    report.people.add(person("operator"))
+    report.people.add(create_person("operator"))
     assert run() == 1
     (mail,) = mail_server.mails
     assert mail_server.recipients == [["operator@example.com", "cfo@example.org"]]
-    first, end = today(gcore) - timedelta(days=7), today(gcore)
+    first, end = get_today(gcore) - timedelta(days=7), get_today(gcore)
     assert get_subject(mail) == f"Usage portal: Usage of the week, {format_dates(first, end - timedelta(days=1))}"
 
     client, address = sign_in(report.owner), f"?kind=resource-usage&from={first}&to={end}&{QUESTION}"

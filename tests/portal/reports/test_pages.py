@@ -16,9 +16,9 @@ from portal.incidents.delivery import deliver_due
 from portal.incidents.models import Message
 from portal.reports.models import Report
 from tests.portal.reports.conftest import make_report
-from tests.support.dashboard_data import kept
+from tests.support.dashboard_data import create_synced_source
 from tests.support.smtp_server import serve_mail
-from tests.support.users import client_of, person, sign_in
+from tests.support.users import create_person, sign_in, sign_in_as
 from usage.models import SavedView
 
 pytestmark = pytest.mark.django_db
@@ -61,11 +61,11 @@ def post(client: Client, path: str, **fields: Any) -> str:
 
 
 def test_a_viewer_makes_a_report_of_a_view_that_moves_with_the_calendar() -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     view = make_view(viewer)
     make_view(viewer, name="Fixed", moving_range="")
-    make_view(person("viewer"), name="Hidden")
-    make_view(person("viewer"), name="Shared", shared=True)
+    make_view(create_person("viewer"), name="Hidden")
+    make_view(create_person("viewer"), name="Shared", shared=True)
     client = sign_in(viewer)
     form = client.get(f"{LIST}add/").content.decode()
     assert re.findall(r'<option value="\d+">(Month|Fixed|Hidden|Shared)</option>', form) == ["Month", "Shared"]
@@ -100,7 +100,7 @@ def test_a_viewer_makes_a_report_of_a_view_that_moves_with_the_calendar() -> Non
     ],
 )
 def test_what_cannot_be_sent_is_refused_with_what_is_allowed(fields: dict[str, str], error: str) -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     make_report(viewer, name="taken")
     view = make_view(viewer, moving_range=fields.pop("moving_range", "last-month"))
     page = post(sign_in(viewer), f"{LIST}add/", **{**FORM, "view": view.pk, **fields})
@@ -109,22 +109,22 @@ def test_what_cannot_be_sent_is_refused_with_what_is_allowed(fields: dict[str, s
 
 
 def test_nobody_sends_to_people_whom_they_do_not_see() -> None:
-    viewer, recipient = person("viewer"), person("operator")
+    viewer, recipient = create_person("viewer"), create_person("operator")
     view = make_view(viewer)
     page = post(sign_in(viewer), f"{LIST}add/", **FORM, view=view.pk, people=recipient.pk)
     assert "Select a valid choice" in list_errors(page)[0]
-    administrator = person("administrator")
+    administrator = create_person("administrator")
     view = make_view(administrator)
     post(sign_in(administrator), f"{LIST}add/", **FORM, view=view.pk, people=recipient.pk)
     assert list(Report.objects.get().people.all()) == [recipient]
 
 
 def test_a_report_is_its_owners_and_administrators_see_and_stop_it_but_do_not_change_it(settings: Settings) -> None:
-    report = make_report(person("viewer"))
+    report = make_report(create_person("viewer"))
     page = f"{LIST}{report.pk}/change/"
-    assert client_of("viewer").get(page).status_code == 404
-    assert client_of("operator").get(page).status_code == 404
-    administrator = client_of("administrator")
+    assert sign_in_as("viewer").get(page).status_code == 404
+    assert sign_in_as("operator").get(page).status_code == 404
+    administrator = sign_in_as("administrator")
     content = administrator.get(page).content.decode()
     assert "Stop</button>" in content
     assert "Send now</button>" not in content
@@ -143,16 +143,19 @@ def test_a_report_is_its_owners_and_administrators_see_and_stop_it_but_do_not_ch
 
 
 def test_an_administrator_who_is_limited_sees_no_report_of_who_sees_more() -> None:
-    source = kept("gcore-main", "gcore", days=3)
-    report, limited = make_report(person("viewer")), make_report(person("viewer", sources=[source]), name="limited")
-    client = client_of("administrator", sources=[source])
+    source = create_synced_source("gcore-main", "gcore", days=3)
+    report, limited = (
+        make_report(create_person("viewer")),
+        make_report(create_person("viewer", sources=[source]), name="limited"),
+    )
+    client = sign_in_as("administrator", sources=[source])
     assert client.get(f"{LIST}{report.pk}/change/").status_code == 404
     assert client.get(f"{LIST}{limited.pk}/change/").status_code == 200
 
 
 def test_its_owner_tries_sends_stops_and_resumes_a_report(settings: Settings) -> None:
-    kept("gcore-main", "gcore", days=12)
-    viewer = person("viewer")
+    create_synced_source("gcore-main", "gcore", days=12)
+    viewer = create_person("viewer")
     report = make_report(viewer, wait="final", next_at=timezone.now() + timedelta(hours=1))
     client, path = sign_in(viewer), f"{LIST}{report.pk}/do/"
     with serve_mail(settings) as server:
@@ -192,7 +195,7 @@ PAST = timezone.now() - timedelta(minutes=5)
 def test_a_changed_report_is_sent_by_its_new_schedule_after_what_is_due_and_not_if_it_is_stopped(
     values: dict[str, Any], kept_at: datetime | None
 ) -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     report = make_report(viewer, **values)
     page = post(
         sign_in(viewer), f"{LIST}{report.pk}/change/", **FORM | {"frequency": "weekly"}, view=make_view(viewer).pk
@@ -209,7 +212,7 @@ def test_a_changed_report_is_sent_by_its_new_schedule_after_what_is_due_and_not_
 
 
 def test_a_test_of_a_report_that_is_refused_says_why_and_stops_nothing() -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     report = make_report(viewer)
     client, path = sign_in(viewer), f"{LIST}{report.pk}/do/test/"
     User.objects.update(email="")
@@ -222,8 +225,8 @@ def test_a_test_of_a_report_that_is_refused_says_why_and_stops_nothing() -> None
 
 
 def test_a_test_that_no_mail_server_takes_says_why() -> None:
-    kept("gcore-main", "gcore", days=12)
-    viewer = person("viewer")
+    create_synced_source("gcore-main", "gcore", days=12)
+    viewer = create_person("viewer")
     report = make_report(viewer)
     page = post(sign_in(viewer), f"{LIST}{report.pk}/do/test/")
     assert "The test was not sent. There is no mail server: set PORTAL_EMAIL_URL." in page
@@ -231,7 +234,7 @@ def test_a_test_that_no_mail_server_takes_says_why() -> None:
 
 
 def test_deleting_a_report_deletes_its_messages() -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     report = make_report(viewer)
     Message.objects.create(key="report:1", report=report, event="report", scheduled_at=timezone.now())
     client = sign_in(viewer)

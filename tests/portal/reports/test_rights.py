@@ -12,10 +12,10 @@ from pytest_django import Settings
 from portal.accounts.models import GroupScope
 from portal.reports.models import Report
 from tests.portal.reports.conftest import get_part, make_report, run
-from tests.support.dashboard_data import kept, today
+from tests.support.dashboard_data import create_synced_source, get_today
 from tests.support.factories import EnvironmentUsageFactory, ResourceUsageFactory
 from tests.support.smtp_server import MailServer
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.models import DirectoryEntry, NameKind, SavedView, Source
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +40,7 @@ def lose_sources(user: User) -> None:
 def lose_source_of_view(user: User) -> None:
     """Limit somebody to another source than the one that their view is of."""
     group = user.groups.create(name="other")
-    GroupScope.objects.create(group=group).sources.add(kept("other", "gcore", days=3))
+    GroupScope.objects.create(group=group).sources.add(create_synced_source("other", "gcore", days=3))
 
 
 def delete_view(user: User) -> None:
@@ -95,9 +95,9 @@ def test_a_report_whose_owner_loses_the_rights_stops_and_says_so(
 
 
 def test_a_report_shows_only_the_sources_that_its_owner_sees_by_then(gcore: Source, mail_server: MailServer) -> None:
-    hidden_source = kept("other", "gcore", days=12)
+    hidden_source = create_synced_source("other", "gcore", days=12)
     ResourceUsageFactory.create(
-        source=hidden_source, day=today(hidden_source) - timedelta(days=1), consumed_quantity=1000
+        source=hidden_source, day=get_today(hidden_source) - timedelta(days=1), consumed_quantity=1000
     )
     report = make_report(question="group_by=day")
     group = report.owner.groups.create(name="limited")
@@ -114,12 +114,12 @@ def test_names_of_people_are_sent_while_the_owner_may_see_them_and_as_the_settin
     setting: str, expected: str, mail_server: MailServer, settings: Settings
 ) -> None:
     settings.PORTAL_PERSON_NAMES = setting
-    source = kept("ona-main", "ona", days=12)
+    source = create_synced_source("ona-main", "ona", days=12)
     names = {"name": "Ada Lovelace", "email": "ada@example.com", "pseudonym": "Kolibatumi"}
     DirectoryEntry.objects.create(source=source, kind=NameKind.USER, vendor_id="u-1", **names)
     stopped_at = timezone.now() - timedelta(days=2)
     EnvironmentUsageFactory.create(source=source, user_id="u-1", stopped_at=stopped_at)
-    report = make_report(person("administrator"), question="group_by=user_id")
+    report = make_report(create_person("administrator"), question="group_by=user_id")
     SavedView.objects.update(kind="environment-usage")
     assert run() == 1
     report.owner.groups.set([Group.objects.get(name="operator")])
@@ -134,8 +134,8 @@ def test_names_of_people_are_sent_while_the_owner_may_see_them_and_as_the_settin
 
 
 def test_a_shared_view_is_sent_while_it_is_shared(gcore: Source, mail_server: MailServer) -> None:
-    owner = person("viewer")
-    report = make_report(person("operator"))
+    owner = create_person("viewer")
+    report = make_report(create_person("operator"))
     SavedView.objects.update(owner=owner, shared=True)
     assert run() == 1
     SavedView.objects.update(shared=False)

@@ -22,10 +22,10 @@ from portal.reports.content import build_mail
 from portal.reports.models import Report
 from portal.reports.schedule import get_next, plan_reports, request_now, stop_report
 from tests.portal.reports.conftest import get_part, get_subject, make_report, run
-from tests.support.dashboard_data import FAILED, SOUND, set_day, today
+from tests.support.dashboard_data import FAILED, HEALTHY, get_today, set_day
 from tests.support.processes import WAIT_SECONDS, portal_process
 from tests.support.smtp_server import MailServer, serve_mail
-from tests.support.users import person
+from tests.support.users import create_person
 from usage.models import SavedView, Source
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +53,7 @@ def test_a_report_is_sent_once_for_each_date_by_two_schedulers_at_once(gcore: So
 @pytest.mark.django_db(transaction=True)
 def test_two_processes_and_one_that_is_killed_send_no_mail_twice(gcore: Source, mail_server: MailServer) -> None:
     for number in range(4):
-        make_report(person("viewer"), name=f"Report {number}")
+        make_report(create_person("viewer"), name=f"Report {number}")
 
     def tick() -> None:
         try:
@@ -102,7 +102,7 @@ def test_a_report_waits_until_its_range_is_complete(gcore: Source, mail_server: 
     message = Message.objects.get()
     assert message.error.startswith("Waits, because not complete: 1 day not read completely (gcore-main ")
     assert message.attempts == 0
-    set_day(gcore, 5, **SOUND)
+    set_day(gcore, 5, **HEALTHY)
     assert run(60) == 1
     (mail,) = mail_server.mails
     assert "not complete" not in get_subject(mail)
@@ -160,7 +160,7 @@ def test_a_report_that_waited_for_days_is_sent_with_its_gaps_in_the_subject(
 ) -> None:
     set_day(gcore, 5, **FAILED)
     make_report(wait="complete", wait_days=2)
-    range_then = today(gcore) - timedelta(days=7)
+    range_then = get_today(gcore) - timedelta(days=7)
     assert run() == 0
     Report.objects.update(next_at=timezone.now() + timedelta(days=9))
     assert run(2 * 24 * 60 - 1) == 0
@@ -175,7 +175,7 @@ def test_send_now_sends_the_report_that_waits_and_no_second_one_of_its_range(
 ) -> None:
     set_day(gcore, 5, **FAILED)
     report = make_report(wait="complete", wait_days=9)
-    first = today(gcore) - timedelta(days=7)
+    first = get_today(gcore) - timedelta(days=7)
     assert run() == 0
     Report.objects.update(next_at=timezone.now() + timedelta(days=30))  # as of a monthly one
     with time_machine.travel(timezone.now() + timedelta(days=1)):
@@ -229,9 +229,9 @@ def test_what_was_missed_is_sent_later_for_a_week(gcore: Source, mail_server: Ma
     assert report.next_at is not None
     assert report.next_at > timezone.now()
     last = get_part(mail_server.mails[-1], "text/plain").decode()
-    assert f"to={today(gcore)}" in last
+    assert f"to={get_today(gcore)}" in last
     first = get_part(mail_server.mails[0], "text/plain").decode()
-    assert f"to={today(gcore)}" not in first
+    assert f"to={get_today(gcore)}" not in first
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 
 from portal.accounts.models import Scope
-from tests.support.api_clients import API, bearer, get, refused
-from tests.support.filled_portal import Filled
-from tests.support.users import client_of
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.filled_portal import VendorSources
+from tests.support.users import sign_in_as
 from usage.models import SourceDay, Verification
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +18,7 @@ REASON = "The vendor knows of <b>it</b>."
 
 
 @pytest.fixture
-def day(sources: Filled) -> SourceDay:
+def day(sources: VendorSources) -> SourceDay:
     """A day of Gcore that differs from the vendor's sums."""
     differences = [{"what": "total", "type": "instance", "vendor": "1440.5", "portal": "1400.25"}]
     source_day = SourceDay.objects.get(source=sources.resources, day="2026-11-03")
@@ -38,7 +38,7 @@ def accept(client: Client, day: SourceDay, **more: Any) -> Any:
 
 
 def test_a_reason_is_asked_for_and_shown_once_more_before_anything_is_accepted(day: SourceDay) -> None:
-    operator = client_of("operator")
+    operator = sign_in_as("operator")
 
     for address in (f"/admin/usage/sourceday/{day.pk}/change/", "/admin/coverage/?source=gcore-main&day=2026-11-03"):
         assert get_accept_url(day) in operator.get(address).content.decode()
@@ -55,7 +55,7 @@ def test_a_reason_is_asked_for_and_shown_once_more_before_anything_is_accepted(d
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501])
 def test_without_a_reason_that_can_be_kept_nothing_is_accepted(day: SourceDay, reason: str) -> None:
-    page = accept(client_of("operator"), day, reason=reason)
+    page = accept(sign_in_as("operator"), day, reason=reason)
 
     assert page.status_code == 200
     assert 'role="alert"' in page.content.decode()
@@ -64,7 +64,7 @@ def test_without_a_reason_that_can_be_kept_nothing_is_accepted(day: SourceDay, r
 
 
 def test_findings_that_came_after_the_page_was_shown_are_not_accepted_with_it(day: SourceDay) -> None:
-    page = client_of("operator").post(
+    page = sign_in_as("operator").post(
         get_accept_url(day), {"findings": "e" * 32, "reason": REASON, "action": "accept"}, follow=True
     )
 
@@ -73,12 +73,14 @@ def test_findings_that_came_after_the_page_was_shown_are_not_accepted_with_it(da
     assert day.accepted_at is None
 
 
-def test_only_who_may_have_days_read_again_accepts_and_only_of_their_sources(day: SourceDay, sources: Filled) -> None:
-    limited = client_of("operator", sources=[sources.environments])
+def test_only_who_may_have_days_read_again_accepts_and_only_of_their_sources(
+    day: SourceDay, sources: VendorSources
+) -> None:
+    limited = sign_in_as("operator", sources=[sources.environments])
 
     assert accept(limited, day).status_code == 404
     assert limited.get(get_accept_url(day)).status_code == 404
-    viewer = client_of("viewer")
+    viewer = sign_in_as("viewer")
     assert accept(viewer, day).status_code == 403
     assert get_accept_url(day) not in viewer.get(f"/admin/usage/sourceday/{day.pk}/change/").content.decode()
     day.refresh_from_db()
@@ -86,7 +88,7 @@ def test_only_who_may_have_days_read_again_accepts_and_only_of_their_sources(day
 
 
 def test_an_accepted_day_says_so_on_its_page_in_lists_exports_and_explore(day: SourceDay) -> None:
-    operator = client_of("operator")
+    operator = sign_in_as("operator")
     accept(operator, day)
 
     question = "source=gcore-main&from=2026-11-03&to=2026-11-04"
@@ -101,7 +103,7 @@ def test_an_accepted_day_says_so_on_its_page_in_lists_exports_and_explore(day: S
 
 
 def test_an_acceptance_is_withdrawn_on_the_same_page(day: SourceDay) -> None:
-    operator = client_of("operator")
+    operator = sign_in_as("operator")
     accept(operator, day)
     assert "Withdraw the acceptance" in operator.get(get_accept_url(day)).content.decode()
 
@@ -111,12 +113,12 @@ def test_an_acceptance_is_withdrawn_on_the_same_page(day: SourceDay) -> None:
     assert day.accepted_at is None
 
 
-def test_a_second_figure_of_the_vendor_is_shown_and_says_how_a_day_is_verified(sources: Filled) -> None:
+def test_a_second_figure_of_the_vendor_is_shown_and_says_how_a_day_is_verified(sources: VendorSources) -> None:
     days = SourceDay.objects.filter(source=sources.environments)
     figures = {"endpoint": "GetEnvironmentRuntime", "vendor": "3600", "portal": "3600.4", "unit": "seconds"}
     days.filter(day="2026-11-06").update(verification="verified", witness=figures | {"agrees": True})
     days.filter(day="2026-11-07").update(witness=figures | {"portal": "5400", "agrees": False})
-    viewer = client_of("viewer")
+    viewer = sign_in_as("viewer")
 
     agreeing_page = viewer.get("/admin/coverage/?source=ona-main&day=2026-11-06").content.decode()
     differing_page = viewer.get("/admin/coverage/?source=ona-main&day=2026-11-07").content.decode()
@@ -129,7 +131,7 @@ def test_a_second_figure_of_the_vendor_is_shown_and_says_how_a_day_is_verified(s
     assert "notice-warn day-message" not in differing_page
 
 
-def test_a_day_whose_stored_records_differ_says_what_and_that_it_is_read_again(sources: Filled) -> None:
+def test_a_day_whose_stored_records_differ_says_what_and_that_it_is_read_again(sources: VendorSources) -> None:
     mismatch = [
         {"code": "records", "expected": 5, "stored": 4},
         {"code": "sums", "expected": {"minutes": "10"}, "stored": {"minutes": "8"}},
@@ -138,7 +140,7 @@ def test_a_day_whose_stored_records_differ_says_what_and_that_it_is_read_again(s
         final=False, mismatch=mismatch, checked_at="2026-11-20T03:05:00Z"
     )
 
-    page = client_of("viewer").get("/admin/coverage/?source=gcore-main&day=2026-11-03").content.decode()
+    page = sign_in_as("viewer").get("/admin/coverage/?source=gcore-main&day=2026-11-03").content.decode()
 
     assert (
         "The check of stored records on 20 Nov 2026 03:05 UTC found the number of records and the sums different. "
@@ -147,12 +149,12 @@ def test_a_day_whose_stored_records_differ_says_what_and_that_it_is_read_again(s
     assert "&quot;minutes&quot;: &quot;8&quot;" in page
 
 
-def test_a_day_that_waits_for_its_months_close_is_complete_and_says_when_it_is_final(sources: Filled) -> None:
+def test_a_day_that_waits_for_its_months_close_is_complete_and_says_when_it_is_final(sources: VendorSources) -> None:
     day = SourceDay.objects.get(source=sources.resources, day="2026-11-02")
     read_at = day.ends_at + timedelta(days=4)
     SourceDay.objects.filter(pk=day.pk).update(final=False, loaded_at=read_at)
 
-    page = client_of("viewer").get(f"/admin/usage/sourceday/{day.pk}/change/").content.decode()
+    page = sign_in_as("viewer").get(f"/admin/usage/sourceday/{day.pk}/change/").content.decode()
 
     assert "notice-good day-message" in page
     assert "The month&#x27;s closing sync on 4 Dec 2026 makes it final." in page
@@ -160,7 +162,7 @@ def test_a_day_that_waits_for_its_months_close_is_complete_and_says_when_it_is_f
 
 
 def test_a_program_accepts_with_a_reason_and_reads_it_back(day: SourceDay) -> None:
-    client = bearer(Scope.SYNC_RUN, Scope.SYNC_READ)
+    client = create_api_client(Scope.SYNC_RUN, Scope.SYNC_READ)
     address = "sources/gcore-main/days/2026-11-03/"
     assert get(client, address)["accepted"] is None
 
@@ -184,22 +186,24 @@ def test_a_program_accepts_with_a_reason_and_reads_it_back(day: SourceDay) -> No
     ("body", "name"), [({}, "reason"), ({"reason": " "}, "reason"), ({"reason": "x", "day": "1"}, "day")]
 )
 def test_a_program_is_told_what_is_wrong_with_its_reason(day: SourceDay, body: Any, name: str) -> None:
-    client = bearer(Scope.SYNC_RUN, Scope.SYNC_READ)
+    client = create_api_client(Scope.SYNC_RUN, Scope.SYNC_READ)
 
     response = client.post(f"{API}/sources/gcore-main/days/2026-11-03/accept/", body, content_type="application/json")
 
-    assert name in refused(response)
+    assert name in get_problem_details(response)
 
 
-def test_a_program_is_refused_a_day_without_findings_and_without_the_scope(day: SourceDay, sources: Filled) -> None:
-    client = bearer(Scope.SYNC_RUN, Scope.SYNC_READ)
+def test_a_program_is_refused_a_day_without_findings_and_without_the_scope(
+    day: SourceDay, sources: VendorSources
+) -> None:
+    client = create_api_client(Scope.SYNC_RUN, Scope.SYNC_READ)
     clean_day_url, body = f"{API}/sources/gcore-main/days/2026-11-04/accept/", {"reason": REASON}
 
-    refused(client.post(clean_day_url, body, content_type="application/json"), 409)
+    get_problem_details(client.post(clean_day_url, body, content_type="application/json"), 409)
     url = f"{API}/sources/gcore-main/days/2026-11-03/accept/"
-    refused(bearer(Scope.SYNC_READ).post(url, body, content_type="application/json"), 403)
-    limited = bearer(Scope.SYNC_RUN, sources=[sources.environments])
-    refused(limited.post(url, body, content_type="application/json"), 404)
+    get_problem_details(create_api_client(Scope.SYNC_READ).post(url, body, content_type="application/json"), 403)
+    limited = create_api_client(Scope.SYNC_RUN, sources=[sources.environments])
+    get_problem_details(limited.post(url, body, content_type="application/json"), 404)
 
 
 def test_a_day_of_which_the_vendor_leaves_values_out_says_so_and_what_accepting_does(day: SourceDay) -> None:
@@ -207,7 +211,7 @@ def test_a_day_of_which_the_vendor_leaves_values_out_says_so_and_what_accepting_
     message = "The vendor's answer lacks task_count, which the day has."
     SourceDay.objects.filter(pk=day.pk).update(differences=differences, error=message)
 
-    page = unescape(client_of("operator").get(f"/admin/usage/sourceday/{day.pk}/change/").content.decode())
+    page = unescape(sign_in_as("operator").get(f"/admin/usage/sourceday/{day.pk}/change/").content.decode())
 
     assert "the vendor's response lacks values that are stored" in page
     assert message in page

@@ -8,10 +8,10 @@ from django.test import Client
 from django.urls import reverse
 
 from sync.sandbox.server import SandboxServer
-from tests.support.connection_tests import PATHS, source
+from tests.support.connection_tests import PATHS, create_source
 from tests.support.connection_tests import loopback as loopback
 from tests.support.factories import SourceDayFactory, SourceFactory
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.models import Source
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
@@ -27,7 +27,7 @@ def build_form_data(address: str, **values: str) -> dict[str, str]:
 
 @pytest.fixture
 def administrator() -> Client:
-    return client_of("administrator")
+    return sign_in_as("administrator")
 
 
 def test_the_form_of_a_new_source_is_tested_before_anything_is_saved(
@@ -85,7 +85,7 @@ def test_what_is_missing_for_a_test_is_told_by_field_and_nobody_is_asked(
 
 
 def test_the_stored_credential_is_used_where_no_other_is_typed(administrator: Client, sandbox: SandboxServer) -> None:
-    stored_source = source(f"{sandbox.url}/ona/elsewhere")
+    stored_source = create_source(f"{sandbox.url}/ona/elsewhere")
     SourceDayFactory(source=stored_source)
     address = reverse("admin:usage_source_test", args=[stored_source.pk])
 
@@ -112,7 +112,7 @@ def test_the_stored_credential_is_used_where_no_other_is_typed(administrator: Cl
 def test_a_stored_credential_is_sent_nowhere_but_where_it_was_given_for(
     administrator: Client, sandbox: SandboxServer, stored_url: str, values: dict[str, str]
 ) -> None:
-    stored_source = source(stored_url or sandbox.url + PATHS["ona"])
+    stored_source = create_source(stored_url or sandbox.url + PATHS["ona"])
     address = reverse("admin:usage_source_test", args=[stored_source.pk])
     form_data = build_form_data(sandbox.url + PATHS["ona"], new_credential="", **values)
 
@@ -126,9 +126,9 @@ def test_a_variable_is_named_only_by_who_sees_all_sources(
     sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORTAL_VENDOR_ANOTHERS", "sandbox-key")
-    mine = source("https://app.ona.com/api", credential="")
+    mine = create_source("https://app.ona.com/api", credential="")
     Source.objects.filter(pk=mine.pk).update(credential_env="PORTAL_VENDOR_MINE")
-    client, address = client_of("administrator", sources=[mine]), reverse("admin:usage_source_test", args=[mine.pk])
+    client, address = sign_in_as("administrator", sources=[mine]), reverse("admin:usage_source_test", args=[mine.pk])
 
     form_data = build_form_data(sandbox.url + PATHS["ona"], new_credential="", credential_env="PORTAL_VENDOR_ANOTHERS")
     page = client.post(address, form_data, headers=HTMX).content.decode()
@@ -143,7 +143,7 @@ def test_a_variable_is_named_only_by_who_sees_all_sources(
 
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_only_who_may_change_a_source_may_test_it(role: str, sandbox: SandboxServer) -> None:
-    stored_source, client = source(sandbox.url + PATHS["ona"]), client_of(role)
+    stored_source, client = create_source(sandbox.url + PATHS["ona"]), sign_in_as(role)
     address = reverse("admin:usage_source_test", args=[stored_source.pk])
 
     assert client.post(address, build_form_data(stored_source.base_url)).status_code == 403
@@ -153,8 +153,8 @@ def test_only_who_may_change_a_source_may_test_it(role: str, sandbox: SandboxSer
 
 
 def test_a_source_out_of_scope_does_not_exist_for_the_test(sandbox: SandboxServer) -> None:
-    mine, other_source = SourceFactory(slug="mine"), source(sandbox.url + PATHS["ona"])
-    client = client_of("administrator", sources=[mine])
+    mine, other_source = SourceFactory(slug="mine"), create_source(sandbox.url + PATHS["ona"])
+    client = sign_in_as("administrator", sources=[mine])
 
     response = client.post(
         reverse("admin:usage_source_test", args=[other_source.pk]), build_form_data(other_source.base_url)

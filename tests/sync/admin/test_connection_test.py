@@ -23,7 +23,7 @@ from sync.http.network import create_tls
 from sync.sandbox.server import SandboxServer
 from sync.sources import PROBE_BOUNDS, ProbeResult, probe
 from sync.vendors import readers
-from tests.support.connection_tests import PATHS, source
+from tests.support.connection_tests import PATHS, create_source
 from tests.support.connection_tests import loopback as loopback
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
@@ -46,7 +46,7 @@ def assert_failed(result: ProbeResult, problem: str, advice: str) -> None:
 
 @pytest.mark.parametrize("vendor", PATHS)
 def test_a_vendor_that_answers_as_promised_is_told_so(sandbox: SandboxServer, vendor: str) -> None:
-    result = probe(source(sandbox.url + PATHS[vendor], vendor))
+    result = probe(create_source(sandbox.url + PATHS[vendor], vendor))
 
     assert result.ok, result.message
     assert readers()[vendor].title in result.message
@@ -55,7 +55,7 @@ def test_a_vendor_that_answers_as_promised_is_told_so(sandbox: SandboxServer, ve
 
 @pytest.mark.parametrize("vendor", PATHS)
 def test_a_wrong_credential_is_told_and_not_repeated(sandbox: SandboxServer, vendor: str) -> None:
-    result = probe(source(sandbox.url + PATHS[vendor], vendor, credential="not-the-sandboxes"))
+    result = probe(create_source(sandbox.url + PATHS[vendor], vendor, credential="not-the-sandboxes"))
 
     assert_failed(result, "does not accept the credential (HTTP 401", "Make a new key at the vendor")
     assert "not-the-sandboxes" not in result.message + result.advice
@@ -78,7 +78,7 @@ def test_what_the_vendor_answers_is_told(
 ) -> None:
     sandbox.faults.set(fault)
 
-    result = probe(source(sandbox.url + PATHS[vendor], vendor))
+    result = probe(create_source(sandbox.url + PATHS[vendor], vendor))
 
     assert_failed(result, "is not a page of runs" if (fault, vendor) == ("wrong_json", "ona") else problem, advice)
 
@@ -87,29 +87,33 @@ def test_a_vendor_that_does_not_answer_is_told(sandbox: SandboxServer, monkeypat
     monkeypatch.setattr("sync.sources.PROBE_BOUNDS", type(PROBE_BOUNDS)(timeout=0.5, attempts=1))
     sandbox.faults.set("hang")
 
-    assert_failed(probe(source(sandbox.url + PATHS["ona"])), "did not answer within 0.5 seconds", "slow or overloaded")
+    assert_failed(
+        probe(create_source(sandbox.url + PATHS["ona"])), "did not answer within 0.5 seconds", "slow or overloaded"
+    )
 
 
 def test_an_address_with_another_path_is_told(sandbox: SandboxServer) -> None:
     assert_failed(
-        probe(source(f"{sandbox.url}/ona/elsewhere")), "HTTP 404", "Something answers there, but not the vendor's API"
+        probe(create_source(f"{sandbox.url}/ona/elsewhere")),
+        "HTTP 404",
+        "Something answers there, but not the vendor's API",
     )
 
 
 def test_a_closed_port_is_told(free_port: int) -> None:
-    result = probe(source(f"http://127.0.0.1:{free_port}"))
+    result = probe(create_source(f"http://127.0.0.1:{free_port}"))
 
     assert_failed(result, "refused the connection: nothing listens there", "Check the host and the port")
 
 
 def test_a_host_without_an_address_is_told() -> None:
     assert_failed(
-        probe(source("https://no-such-host.invalid/api")), "could not be resolved (DNS)", "Check the spelling"
+        probe(create_source("https://no-such-host.invalid/api")), "could not be resolved (DNS)", "Check the spelling"
     )
 
 
 def test_a_host_that_is_not_the_vendors_is_told_and_not_asked() -> None:
-    result = probe(source("https://evil.example"))
+    result = probe(create_source("https://evil.example"))
 
     assert_failed(
         result, "evil.example is not one of this vendor's hosts", "Credentials go to the vendor's own hosts only"
@@ -117,7 +121,7 @@ def test_a_host_that_is_not_the_vendors_is_told_and_not_asked() -> None:
 
 
 def test_a_variable_that_is_not_set_is_told() -> None:
-    stored_source = source("https://app.ona.com/api", credential="")
+    stored_source = create_source("https://app.ona.com/api", credential="")
     stored_source.credential_env = "PORTAL_VENDOR_NOWHERE_SET"
 
     assert_failed(
@@ -126,7 +130,7 @@ def test_a_variable_that_is_not_set_is_told() -> None:
 
 
 def test_a_server_without_tls_is_told(sandbox: SandboxServer) -> None:
-    result = probe(source(f"https://127.0.0.1:{urlsplit(sandbox.url).port}/ona/api"))
+    result = probe(create_source(f"https://127.0.0.1:{urlsplit(sandbox.url).port}/ona/api"))
 
     assert_failed(result, "No TLS connection to 127.0.0.1", "http:// instead of https://")
 
@@ -234,14 +238,14 @@ def test_a_certificate_that_is_not_to_be_trusted_is_told_with_the_reason(
     authority: Certificate, certificate: dict[str, Any], problem: str, advice: str
 ) -> None:
     with serve_tls(authority(**certificate)) as address:
-        result = probe(source(address))
+        result = probe(create_source(address))
 
     assert_failed(result, problem, advice)
 
 
 def test_a_certificate_of_a_known_authority_is_trusted(authority: Certificate) -> None:
     with serve_tls(authority()) as address:
-        assert_failed(probe(source(address)), "HTTP 404", "not the vendor's API")
+        assert_failed(probe(create_source(address)), "HTTP 404", "not the vendor's API")
 
 
 def test_a_person_never_waits_as_long_as_a_worker_would() -> None:

@@ -18,7 +18,7 @@ from sync.admin.coverage.status import (
     find_gaps,
 )
 from sync.admin.coverage.year_chart import SHAPES, YearChart
-from tests.support.coverage import LOADED, NOW, UNVERIFIED, hold
+from tests.support.coverage import LOADED, NOW, UNVERIFIED, create_day
 from tests.support.factories import SourceFactory
 from usage.models import DayState, DayStatus, Source, SourceDay, Verification
 
@@ -80,7 +80,7 @@ def build_days(first: date, statuses: list[tuple[DayStatus, int]]) -> list[Calen
 )
 def test_every_state_of_a_day_has_a_status(values: dict[str, Any], status: DayStatus) -> None:
     source = SourceFactory.create(backfill_from=date(2026, 3, 1))
-    hold(source, date(2026, 3, 2), **values)
+    create_day(source, date(2026, 3, 2), **values)
 
     (day,) = fetch_days(source, "2026-03-02", "2026-03-02")
 
@@ -94,8 +94,8 @@ def test_every_state_of_a_day_has_a_status(values: dict[str, Any], status: DaySt
 @time_machine.travel(NOW, tick=False)
 def test_days_without_a_row_are_missing_before_the_first_day_pending_or_in_the_future() -> None:
     source = SourceFactory.create(backfill_from=date(2026, 3, 4))
-    hold(source, date(2026, 3, 2), **LOADED)
-    hold(source, date(2026, 3, 5), **LOADED)
+    create_day(source, date(2026, 3, 2), **LOADED)
+    create_day(source, date(2026, 3, 5), **LOADED)
 
     assert list_statuses(source, "2026-03-01", "2026-03-13") == [
         "before_backfill", "final", "before_backfill", "missing", "final", "missing", "missing", "missing", "missing",
@@ -122,7 +122,7 @@ def test_a_planned_day_is_pending_until_it_ends_and_in_the_future_until_it_start
     unsynced = {"state": DayState.DUE, "loaded_at": None, "covered_until": None}
     east = SourceFactory.create(backfill_from=date(2026, 3, 9), time_zone="Asia/Tokyo")
     for day in (10, 11, 12):
-        hold(east, date(2026, 3, day), **unsynced)
+        create_day(east, date(2026, 3, day), **unsynced)
 
     assert list_statuses(east, "2026-03-10", "2026-03-12") == ["waiting", "pending", "future"]
 

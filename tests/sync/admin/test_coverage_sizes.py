@@ -8,7 +8,7 @@ import time_machine
 from tests.support.coverage import LOADED, NOW, UNVERIFIED
 from tests.support.factories import SourceFactory
 from tests.support.source_days import copy_days
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.days import Day
 from usage.models import SourceDay
 
@@ -29,7 +29,7 @@ def test_fifty_sources_of_three_years_make_a_small_page_from_one_query_of_days(d
         for number, span in enumerate(spans)
     )  # fmt: skip
     copy_days(sources[0], sources[1:])
-    viewer = client_of("viewer")
+    viewer = sign_in_as("viewer")
 
     with django_assert_max_num_queries(8):
         page = viewer.get(COVERAGE).content
@@ -41,4 +41,4 @@ def test_fifty_sources_of_three_years_make_a_small_page_from_one_query_of_days(d
 
 
 def test_without_a_source_the_page_says_how_to_begin() -> None:
-    assert "No source yet" in client_of("viewer").get(COVERAGE).content.decode()
+    assert "No source yet" in sign_in_as("viewer").get(COVERAGE).content.decode()

@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sync.models import SyncRun
-from tests.support.filled_portal import Filled
+from tests.support.filled_portal import VendorSources
 from tests.support.source_pages import sign_in
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.models import Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -20,8 +20,8 @@ RANGE = {"first": "2026-10-18", "last": "2026-10-22"}
 
 
 @pytest.fixture
-def operator(sources: Filled) -> Client:
-    return client_of("operator")
+def operator(sources: VendorSources) -> Client:
+    return sign_in_as("operator")
 
 
 def test_how_many_days_would_be_read_is_said_before_any_is(operator: Client) -> None:
@@ -37,7 +37,7 @@ def test_how_many_days_would_be_read_is_said_before_any_is(operator: Client) -> 
     assert SyncRun.objects.filter(requested_by="operator").count() == 0
 
 
-def test_a_confirmed_range_is_read_and_its_run_shown(operator: Client, sources: Filled) -> None:
+def test_a_confirmed_range_is_read_and_its_run_shown(operator: Client, sources: VendorSources) -> None:
     response = operator.post(READ, RANGE)
 
     run = SyncRun.objects.get(requested_by="operator")
@@ -47,7 +47,7 @@ def test_a_confirmed_range_is_read_and_its_run_shown(operator: Client, sources: 
     assert list(days.values_list("state", flat=True)) == ["due"] * 5
 
 
-def test_who_may_not_see_runs_is_led_back_to_the_calendar(client: Client, sources: Filled) -> None:
+def test_who_may_not_see_runs_is_led_back_to_the_calendar(client: Client, sources: VendorSources) -> None:
     sign_in(client, "view_source", "view_sourceday", "change_sourceday")
     assert client.post(READ, RANGE)["Location"] == "/admin/coverage/?source=gcore-main&year=2026"
     assert SyncRun.objects.get(requested_by="sam").days_total == 5
@@ -74,13 +74,13 @@ def test_a_range_that_cannot_be_read_is_refused_in_words(operator: Client, param
     assert not SyncRun.objects.filter(requested_by="operator").exists()
 
 
-def test_a_halted_source_is_named_instead_of_read(operator: Client, sources: Filled) -> None:
+def test_a_halted_source_is_named_instead_of_read(operator: Client, sources: VendorSources) -> None:
     Source.objects.filter(pk=sources.resources.pk).update(halted_at=timezone.now(), halt_reason="The key was refused.")
 
     assert "gcore-main is halted: The key was refused." in operator.get(READ, RANGE).content.decode()
 
 
-def test_a_day_that_was_never_planned_is_read_alone(operator: Client, sources: Filled) -> None:
+def test_a_day_that_was_never_planned_is_read_alone(operator: Client, sources: VendorSources) -> None:
     page = operator.get("/admin/coverage/?source=gcore-main&day=2026-11-19").content.decode()
     assert "Sync this day" in page
 
@@ -89,8 +89,8 @@ def test_a_day_that_was_never_planned_is_read_alone(operator: Client, sources: F
     assert SourceDay.objects.get(source=sources.resources, day="2026-11-19").state == "due"
 
 
-def test_a_viewer_sees_no_button_that_would_refuse(sources: Filled) -> None:
-    viewer = client_of("viewer")
+def test_a_viewer_sees_no_button_that_would_refuse(sources: VendorSources) -> None:
+    viewer = sign_in_as("viewer")
     suspect = SourceDay.objects.get(state="suspect")
 
     for address in (
@@ -111,11 +111,11 @@ def test_a_viewer_sees_no_button_that_would_refuse(sources: Filled) -> None:
     assert suspect.state == "suspect"
 
 
-def test_reading_needs_a_token_of_the_page(sources: Filled) -> None:
-    from tests.support.users import person
+def test_reading_needs_a_token_of_the_page(sources: VendorSources) -> None:
+    from tests.support.users import create_person
 
     strict = Client(enforce_csrf_checks=True)
-    strict.force_login(person("operator"))
+    strict.force_login(create_person("operator"))
 
     assert strict.post(READ, RANGE).status_code == 403
     assert not SyncRun.objects.filter(requested_by="operator").exists()

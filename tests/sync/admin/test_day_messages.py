@@ -12,7 +12,7 @@ from sync.admin.coverage.messages import DayMessage, describe_day
 from sync.admin.coverage.panel import DayPanel, build_witness
 from sync.admin.coverage.status import build_calendar_day
 from sync.engine.guard import MISSING_MEASURE, Doubt
-from tests.support.coverage import LOADED, UNVERIFIED, hold
+from tests.support.coverage import LOADED, UNVERIFIED, create_day
 from tests.support.factories import SourceFactory
 from usage.admin.display import render_number
 from usage.formatting import NOTHING
@@ -30,7 +30,7 @@ def source() -> Source:
 
 def describe(source: Source, **values: Any) -> DayMessage:
     """Return the message of a day with these values."""
-    hold(source, ON, **values)
+    create_day(source, ON, **values)
     row = SourceDay.objects.with_status().get()
     return describe_day(source, build_calendar_day(source, ON, row), row)
 

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from sync.models import SyncRun
-from tests.support.filled_portal import CREDENTIAL, Filled
-from tests.support.users import client_of
+from tests.support.filled_portal import CREDENTIAL, VendorSources
+from tests.support.users import sign_in_as
 from usage.admin.restatement_diff import SumChange
 from usage.models import RejectedRecord, Restatement, SourceDay
 
@@ -24,7 +24,7 @@ RESTATEMENTS = "/admin/usage/restatement/"
 
 
 @pytest.fixture
-def staff(client: Client, sources: Filled) -> Client:
+def staff(client: Client, sources: VendorSources) -> Client:
     client.force_login(User.objects.create_superuser("alex"))
     return client
 
@@ -102,14 +102,14 @@ def test_a_days_sums_are_said_in_words_rounded_in_the_list_and_in_full_on_its_pa
 
 
 def test_chosen_days_are_read_again(staff: Client) -> None:
-    chosen = SourceDay.objects.filter(day="2026-11-01")
+    days = SourceDay.objects.filter(day="2026-11-01")
 
-    response = staff.post(DAYS, {"action": "read_again", "_selected_action": [day.pk for day in chosen]}, follow=True)
+    response = staff.post(DAYS, {"action": "read_again", "_selected_action": [day.pk for day in days]}, follow=True)
 
     assert sorted(list_messages(response)) == [
         f"1 day of {slug} will be synced, starting now." for slug in ("gcore-main", "ona-main", "workato-emea")
     ]
-    assert set(chosen.values_list("state", flat=True)) == {"due"}
+    assert set(days.values_list("state", flat=True)) == {"due"}
     assert SyncRun.objects.filter(requested_by="alex", days_total=1).count() == 3
 
 
@@ -132,9 +132,9 @@ def test_the_vendors_word_is_taken_for_suspect_days_only(staff: Client) -> None:
 
 def test_the_suspect_days_among_those_chosen_are_accepted(staff: Client) -> None:
     suspect = SourceDay.objects.get(state="suspect")
-    chosen = [suspect.pk, SourceDay.objects.filter(state="loaded").values_list("pk", flat=True)[0]]
+    days = [suspect.pk, SourceDay.objects.filter(state="loaded").values_list("pk", flat=True)[0]]
 
-    response = staff.post(DAYS, {"action": "accept", "_selected_action": chosen}, follow=True)
+    response = staff.post(DAYS, {"action": "accept", "_selected_action": days}, follow=True)
 
     assert list_messages(response) == ["1 day of gcore-main will be synced, starting now."]
     suspect.refresh_from_db()
@@ -155,10 +155,10 @@ def test_the_list_says_whose_difference_from_the_vendors_totals_was_accepted(
 
 
 @pytest.mark.parametrize(("state", "count"), [("running", 1), ("failures", 1), ("cancelled", 1), ("done", 1)])
-def test_runs_are_filtered_by_how_they_ended(staff: Client, sources: Filled, state: str, count: int) -> None:
+def test_runs_are_filtered_by_how_they_ended(staff: Client, sources: VendorSources, state: str, count: int) -> None:
     SyncRun.objects.all().delete()
-    ended = {"finished_at": timezone.now()}
-    for values in ({}, ended, ended | {"days_failed": 1}, ended | {"cancelled_at": timezone.now()}):
+    end_values = {"finished_at": timezone.now()}
+    for values in ({}, end_values, end_values | {"days_failed": 1}, end_values | {"cancelled_at": timezone.now()}):
         SyncRun.objects.create(
             source=sources.resources, trigger="command", from_day="2026-11-01", to_day="2026-11-02", **values
         )
@@ -170,7 +170,7 @@ def test_a_state_that_no_run_has_is_told_and_filters_nothing(staff: Client) -> N
     assert list_messages(response) == ["“lost” is not one of: running, failures, cancelled, done."]
 
 
-def test_a_halted_source_is_named_instead_of_read(staff: Client, sources: Filled) -> None:
+def test_a_halted_source_is_named_instead_of_read(staff: Client, sources: VendorSources) -> None:
     source = sources.resources
     type(source).objects.filter(pk=source.pk).update(halted_at=timezone.now(), halt_reason="401.")
     day = SourceDay.objects.filter(source=source).first()
@@ -181,7 +181,7 @@ def test_a_halted_source_is_named_instead_of_read(staff: Client, sources: Filled
     assert list_messages(response) == ["gcore-main is halted: 401. Resolve that and resume it first."]
 
 
-def test_a_viewer_is_offered_no_action(client: Client, sources: Filled) -> None:
+def test_a_viewer_is_offered_no_action(client: Client, sources: VendorSources) -> None:
     sign_in(client, "view_sourceday", "view_rejectedrecord")
     day = SourceDay.objects.get(state="suspect")
     record = RejectedRecord.objects.get()
@@ -235,7 +235,7 @@ def test_a_days_own_page_says_first_what_it_is_worth(staff: Client) -> None:
 
 
 @pytest.fixture
-def restatement(sources: Filled) -> Restatement:
+def restatement(sources: VendorSources) -> Restatement:
     """A restatement of two units, one of which is new, and of no record more or less."""
     return Restatement.objects.create(
         source_day=SourceDay.objects.get(source=sources.recipes, day="2026-10-25"),
@@ -297,7 +297,7 @@ def test_restatements_are_the_newest_first_and_filtered_by_source_day_and_instan
 
 @pytest.mark.parametrize("query", ["range__lte=9999-12-31", "range__gte=0001-01-01"])
 def test_a_date_at_the_end_of_the_calendar_is_refused_as_any_wrong_one(
-    staff: Client, sources: Filled, query: str
+    staff: Client, sources: VendorSources, query: str
 ) -> None:
     for address in (f"{DAYS}?day__{query}", f"{RESTATEMENTS}?at__{query}"):
         response = staff.get(address, follow=True)
@@ -307,7 +307,7 @@ def test_a_date_at_the_end_of_the_calendar_is_refused_as_any_wrong_one(
 
 
 def test_a_character_that_no_database_holds_is_refused_by_every_filter() -> None:
-    client = client_of("admin")
+    client = sign_in_as("admin")
     for path in (
         "usage/sourceday/?source=a%00b",
         "sync/syncrun/?source=%00",
@@ -334,9 +334,9 @@ def test_a_restatements_page_has_every_number_before_and_after(staff: Client, re
 
 
 def test_someone_limited_to_a_source_sees_its_days_and_restatements_alone(
-    sources: Filled, restatement: Restatement
+    sources: VendorSources, restatement: Restatement
 ) -> None:
-    someone = client_of("viewer", sources=[sources.environments])
+    someone = sign_in_as("viewer", sources=[sources.environments])
 
     assert someone.get(f"{DAYS}?source=gcore-main", follow=True).content.decode().count("gcore-main</td>") == 0
     assert someone.get(RESTATEMENTS).context["cl"].result_count == 0

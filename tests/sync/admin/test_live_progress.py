@@ -12,9 +12,9 @@ from sync.engine.load import load_next
 from sync.engine.plan import request_sync
 from sync.models import LoadAttempt, Subject, SyncRun, Trigger
 from sync.progress import measure_progress
-from tests.support.scripted_vendor import DAY, Listing, make_source, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source
 from tests.support.source_pages import sign_in
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.days import Day
 from usage.models import DayState, Source, SourceDay
 
@@ -28,7 +28,7 @@ def run(source: Source, listing: Listing) -> SyncRun:
     """A run of four days, of which the vendor reports 30 records each."""
     for number in range(DAYS):
         on = DAY + timedelta(days=number)
-        listing.records[on] = [row(100 * number + at, on=on) for at in range(30)]
+        listing.records[on] = [build_run(100 * number + at, on=on) for at in range(30)]
     listing.page_size = 10
     return request_sync(source, DAY, DAY + timedelta(days=DAYS), Trigger.ADMIN, "alex")
 
@@ -47,7 +47,7 @@ def get_text(response: Any) -> str:
 
 def get_run_numbers(run: SyncRun) -> str:
     match = re.search(
-        r'run-numbers">([^<]*)<', client_of("viewer").get(get_run_url(run), headers=HTMX).content.decode()
+        r'run-numbers">([^<]*)<', sign_in_as("viewer").get(get_run_url(run), headers=HTMX).content.decode()
     )
     assert match
     return match[1]
@@ -85,7 +85,7 @@ def test_records_of_a_day_that_is_being_read_are_counted_as_they_come(
         progress = measure_progress(SyncRun.objects.select_related("source").get(pk=run.pk))
         counts.append((progress.records, progress.reading))
 
-    listing.during = record_progress
+    listing.before_page = record_progress
     load_next(run.source_id)
 
     assert counts == [(0, 1), (10, 1), (20, 1)]
@@ -93,7 +93,7 @@ def test_records_of_a_day_that_is_being_read_are_counted_as_they_come(
 
 
 def test_the_page_asks_every_other_second_while_it_goes_and_no_more_when_it_has_ended(run: SyncRun) -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     for address in (get_source_url(run), get_run_url(run)):
         SyncRun.objects.update(finished_at=None)
         going = client.get(address, headers=HTMX).content.decode()
@@ -108,7 +108,7 @@ def test_the_page_asks_every_other_second_while_it_goes_and_no_more_when_it_has_
 
 
 def test_what_is_said_aloud_is_said_once_for_every_quarter(run: SyncRun) -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     assert "progress-announcement" not in client.get(get_run_url(run), headers=HTMX).content.decode()
 
     load_next(run.source_id)
@@ -124,7 +124,7 @@ def test_failures_so_far_are_told_with_what_to_do(run: SyncRun) -> None:
     error = "api.example.com cannot answer now (HTTP 503). Gave up."
     SyncRun.objects.update(days_failed=2, error=error, error_code="vendor_unavailable")
 
-    text = get_text(client_of("viewer").get(get_source_url(run), headers=HTMX))
+    text = get_text(sign_in_as("viewer").get(get_source_url(run), headers=HTMX))
 
     assert "2 days failed. api.example.com cannot answer now (HTTP 503)." in text
     assert "The vendor has a problem of its own" in text
@@ -133,7 +133,7 @@ def test_failures_so_far_are_told_with_what_to_do(run: SyncRun) -> None:
 def test_names_that_could_not_be_read_are_told_with_the_reason(run: SyncRun) -> None:
     SyncRun.objects.update(subject=Subject.NAMES, days_failed=1, days_total=1, error="The vendor refused.")
 
-    text = get_text(client_of("viewer").get(get_run_url(run), headers=HTMX))
+    text = get_text(sign_in_as("viewer").get(get_run_url(run), headers=HTMX))
 
     assert "The names could not be read. The vendor refused." in text
     assert "day failed" not in text
@@ -155,13 +155,13 @@ def test_the_progress_is_shown_to_nobody_who_may_not_see_runs(run: SyncRun, clie
 def test_it_says_why_nothing_moves(run: SyncRun, values: dict[str, object], message: str) -> None:
     Source.objects.update(**values)
 
-    assert message in get_text(client_of("viewer").get(get_run_url(run), headers=HTMX))
+    assert message in get_text(sign_in_as("viewer").get(get_run_url(run), headers=HTMX))
 
 
 def test_a_run_that_no_worker_begins_says_so(run: SyncRun) -> None:
     SyncRun.objects.update(created_at=timezone.now() - timedelta(minutes=10))
 
-    assert "No worker has begun it yet." in get_text(client_of("viewer").get(get_run_url(run), headers=HTMX))
+    assert "No worker has begun it yet." in get_text(sign_in_as("viewer").get(get_run_url(run), headers=HTMX))
 
 
 @pytest.mark.parametrize("address", [get_source_url, get_run_url])
@@ -169,7 +169,7 @@ def test_one_question_costs_a_few_queries_however_long_the_run(
     run: SyncRun, address: Any, django_assert_max_num_queries
 ) -> None:
     load_next(run.source_id)
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     client.get(address(run), headers=HTMX)
 
     # Who is asking and what they may (5), the source or the run, its runs, what is being read, what was read.
@@ -179,7 +179,7 @@ def test_one_question_costs_a_few_queries_however_long_the_run(
 
 def test_nobody_sees_a_run_of_a_source_that_they_may_not_know_of(run: SyncRun) -> None:
     other_source = make_source("other")
-    client = client_of("operator", sources=[other_source])
+    client = sign_in_as("operator", sources=[other_source])
 
     assert client.get(get_source_url(run), headers=HTMX).status_code == 404
     assert client.get(get_run_url(run), headers=HTMX).status_code == 404
@@ -197,11 +197,11 @@ def test_a_page_of_someone_signed_out_loads_anew(run: SyncRun) -> None:
 
 def test_an_operator_cancels_and_a_viewer_is_not_offered_it(run: SyncRun) -> None:
     cancel = f"/admin/sync/syncrun/{run.pk}/do/cancel/"
-    viewer = client_of("viewer")
+    viewer = sign_in_as("viewer")
     assert cancel not in viewer.get(get_run_url(run), headers=HTMX).content.decode()
     assert viewer.post(cancel).status_code == 403
 
-    operator = client_of("operator")
+    operator = sign_in_as("operator")
     assert cancel in operator.get(get_run_url(run), headers=HTMX).content.decode()
     response = operator.post(cancel, follow=True)
 
@@ -216,7 +216,7 @@ def test_the_page_of_a_run_shows_every_day_with_what_reading_it_took(run: SyncRu
     load_next(run.source_id)
     SourceDay.objects.filter(state=DayState.DUE).update(due_at=timezone.now() + timedelta(hours=1))
 
-    page = client_of("viewer").get(f"/admin/sync/syncrun/{run.pk}/change/")
+    page = sign_in_as("viewer").get(f"/admin/sync/syncrun/{run.pk}/change/")
 
     rows = page.context["days_table"].rows
     assert [re.sub(r"<[^>]+>", "", str(row[1])) for row in rows] == ["Waiting"] * 3 + ["Done"]
@@ -225,7 +225,7 @@ def test_the_page_of_a_run_shows_every_day_with_what_reading_it_took(run: SyncRu
 
 def test_the_days_of_a_long_run_come_page_by_page(source: Source) -> None:
     run = request_sync(source, DAY - timedelta(days=150), DAY, Trigger.API)
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
 
     first = client.get(f"/admin/sync/syncrun/{run.pk}/change/")
     second = client.get(f"/admin/sync/syncrun/{run.pk}/change/?p=2")
@@ -239,7 +239,7 @@ def test_the_days_of_a_long_run_come_page_by_page(source: Source) -> None:
     [({"progress": "running"}, 1), ({"progress": "done"}, 0), ({"trigger": "admin"}, 1), ({"source": "scripted"}, 1)],
 )
 def test_runs_are_filtered(run: SyncRun, params: dict[str, str], expected: int) -> None:
-    response = client_of("viewer").get("/admin/sync/syncrun/", params)
+    response = sign_in_as("viewer").get("/admin/sync/syncrun/", params)
 
     assert len(response.context["cl"].result_list) == expected
 
@@ -249,7 +249,7 @@ def test_the_list_of_runs_reads_no_more_than_it_shows(source: Source) -> None:
     SyncRun.objects.bulk_create(
         SyncRun(source=source, trigger=Trigger.SCHEDULE, days_done=1, **day) for _ in range(3000)
     )
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
 
     for params in ({}, {"source": "scripted"}, {"trigger": "schedule"}, {"progress": "failures"}):
         change_list = client.get("/admin/sync/syncrun/", params).context["cl"]

@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from sync.models import SyncRun
 from sync.vendors.base import Rejection
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import SourceDayFactory, SourceFactory
 from tests.support.plans import analyze
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
-from tests.support.users import client_of
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
+from tests.support.users import sign_in_as
 from usage.models import DayState, RejectedRecord, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -55,7 +55,7 @@ def test_the_database_writes_down_source_and_day(days: list[SourceDay]) -> None:
 
 
 def test_the_list_is_filtered_by_source_day_reason_and_status(days: list[SourceDay]) -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     first, second, third = (
         create_rejected(days[0], 1),
         create_rejected(days[1], 2, resolved_at=timezone.now()),
@@ -76,8 +76,8 @@ def test_a_reason_is_found_in_either_normal_form(days: list[SourceDay]) -> None:
     for record, reason in zip(records, ("\u00e9quipe is missing", "e\u0301quipe is missing"), strict=True):
         RejectedRecord.objects.filter(pk=record.pk).update(reason=reason)
     for text in ("\u00e9quipe", "e\u0301quipe", "\u00c9QUIPE"):
-        assert list_shown(client_of("viewer"), reason=text) == records[::-1]
-        results = get(bearer(), "rejected-records/", reason__contains=text)["results"]
+        assert list_shown(sign_in_as("viewer"), reason=text) == records[::-1]
+        results = get(create_api_client(), "rejected-records/", reason__contains=text)["results"]
         assert [record["id"] for record in results] == [record.pk for record in records[::-1]]
 
 
@@ -91,13 +91,13 @@ def test_a_reason_is_found_in_either_normal_form(days: list[SourceDay]) -> None:
     ],
 )
 def test_a_filter_that_is_not_understood_is_refused_in_words(params: dict[str, str], expected: str) -> None:
-    page = client_of("viewer").get(LIST, params, follow=True)
+    page = sign_in_as("viewer").get(LIST, params, follow=True)
 
     assert expected in " ".join(str(message) for message in page.context["messages"])
 
 
 def test_the_api_filters_them_likewise(days: list[SourceDay]) -> None:
-    client = bearer()
+    client = create_api_client()
     first, second, third = (
         create_rejected(days[0], 1),
         create_rejected(days[1], 2, resolved_at=timezone.now()),
@@ -112,7 +112,7 @@ def test_the_api_filters_them_likewise(days: list[SourceDay]) -> None:
     assert list_ids(resolved="false") == [third.pk, first.pk]
     assert list_ids(reason__contains="FIELD_2") == [second.pk]
     assert list_ids(from_="2026-01-02", to="2026-01-03") == [second.pk]
-    errors = refused(client.get(f"{API}/rejected-records/", {"reason__contains": "ab"}))
+    errors = get_problem_details(client.get(f"{API}/rejected-records/", {"reason__contains": "ab"}))
     assert errors["reason__contains"] == ["Give at least 3 characters."]
 
 
@@ -130,7 +130,7 @@ def test_a_page_of_the_api_is_read_off_an_index_however_many_there_are(
         )
     analyze("usage_rejectedrecord")
     create_rejected(days[0], 1)
-    client = bearer()
+    client = create_api_client()
     get(client, "rejected-records/")
     with CaptureQueriesContext(connection) as queries:
         get(client, "rejected-records/", **query)
@@ -145,7 +145,7 @@ def test_a_page_of_the_api_is_read_off_an_index_however_many_there_are(
 
 def test_someone_limited_to_a_source_sees_its_records_alone(days: list[SourceDay]) -> None:
     mine, other_record = create_rejected(days[0], 1), create_rejected(days[2], 2)
-    client = client_of("operator", sources=[days[0].source])
+    client = sign_in_as("operator", sources=[days[0].source])
 
     assert list_shown(client) == [mine]
     assert "second" not in client.get(LIST).content.decode()
@@ -158,7 +158,7 @@ def test_someone_limited_to_a_source_sees_its_records_alone(days: list[SourceDay
 def test_the_page_lays_the_payload_out_with_every_digit_it_came_with(days: list[SourceDay]) -> None:
     record = create_rejected(days[0], payload='{"billing_value":1.10,"name":"<b>x</b>"}')
 
-    page = client_of("viewer").get(f"{LIST}{record.pk}/change/").content.decode()
+    page = sign_in_as("viewer").get(f"{LIST}{record.pk}/change/").content.decode()
 
     assert "{\n  &quot;billing_value&quot;: 1.10,\n  &quot;name&quot;: &quot;&lt;b&gt;x&lt;/b&gt;&quot;\n}" in page
     assert "field_0: missing" in page
@@ -170,14 +170,14 @@ def test_the_page_lays_the_payload_out_with_every_digit_it_came_with(days: list[
 def test_a_payload_that_is_no_json_is_shown_as_it_came(days: list[SourceDay]) -> None:
     record = create_rejected(days[0], payload='{"cut": ')
 
-    assert "{&quot;cut&quot;: </pre>" in client_of("viewer").get(f"{LIST}{record.pk}/change/").content.decode()
+    assert "{&quot;cut&quot;: </pre>" in sign_in_as("viewer").get(f"{LIST}{record.pk}/change/").content.decode()
 
 
 def test_many_are_tried_again_by_their_days_and_the_answer_says_how_many_those_are(days: list[SourceDay]) -> None:
-    chosen = [create_rejected(days[0], 1), create_rejected(days[0], 2), create_rejected(days[1], 3)]
+    chosen_records = [create_rejected(days[0], 1), create_rejected(days[0], 2), create_rejected(days[1], 3)]
 
-    response = client_of("operator").post(
-        LIST, {"action": "read_again", "_selected_action": [record.pk for record in chosen]}, follow=True
+    response = sign_in_as("operator").post(
+        LIST, {"action": "read_again", "_selected_action": [record.pk for record in chosen_records]}, follow=True
     )
 
     assert [str(message) for message in response.context["messages"]] == [
@@ -193,11 +193,11 @@ def test_a_record_that_is_kept_by_another_read_is_shown_as_resolved(listing: Lis
     read_day(source)
     record = RejectedRecord.objects.get()
     assert SourceDay.objects.get().state == DayState.PARTIAL
-    client = client_of("operator")
+    client = sign_in_as("operator")
     assert client.post(f"{LIST}{record.pk}/do/read-again/").status_code == 302
 
     listing.rejected.clear()
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     read_day(source)
 
     page = client.get(f"{LIST}{record.pk}/change/").content.decode()
@@ -207,21 +207,21 @@ def test_a_record_that_is_kept_by_another_read_is_shown_as_resolved(listing: Lis
 
 
 def test_a_rejected_record_of_any_characters_is_stored_and_shown(listing: Listing) -> None:
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     listing.rejected[DAY] = [Rejection('{"id": "\ud800\0"}', "id: \ud800\0 is no id")]
 
     read_day(make_source())
 
     day, record = SourceDay.objects.get(), RejectedRecord.objects.get()
     assert (day.state, day.records, record.reason) == (DayState.PARTIAL, 1, "id: ?\\u0000 is no id")
-    assert client_of("viewer").get(f"{LIST}{record.pk}/change/").status_code == 200
+    assert sign_in_as("viewer").get(f"{LIST}{record.pk}/change/").status_code == 200
 
 
 def test_a_page_of_many_costs_the_same_queries_and_reads_no_more_than_it_shows(
     days: list[SourceDay], django_assert_num_queries
 ) -> None:
     create_many(days)
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     client.get(LIST)
 
     for params in ({}, {"source": "second"}, {"status": "open"}, {"source": "second", "status": "open"}):
@@ -237,7 +237,7 @@ def test_a_rare_reason_among_many_is_found_by_its_index(days: list[SourceDay]) -
     create_many(days)
     rare = create_rejected(days[0], 999_999, reason="tags: not a list of objects")
 
-    change_list = client_of("viewer").get(LIST, {"reason": "list of objects"}).context["cl"]
+    change_list = sign_in_as("viewer").get(LIST, {"reason": "list of objects"}).context["cl"]
 
     assert list(change_list.result_list) == [rare]
     assert "rejectedrecord_reason" in change_list.queryset[:51].explain()
@@ -259,7 +259,7 @@ def test_a_source_switched_off_is_not_read_and_the_page_says_so(days: list[Sourc
     record = create_rejected(days[0])
     Source.objects.update(enabled=False)
 
-    response = client_of("operator").post(f"{LIST}{record.pk}/do/read-again/", follow=True)
+    response = sign_in_as("operator").post(f"{LIST}{record.pk}/do/read-again/", follow=True)
 
     assert [str(message) for message in response.context["messages"]] == ["first is switched off; enable it first."]
     assert not SyncRun.objects.exists()

@@ -10,7 +10,7 @@ from sync.engine.load import load_next
 from sync.engine.plan import plan_source, request_sync, reread
 from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +43,7 @@ def test_days_not_begun_go_back_and_are_not_read_until_their_time(source: Source
 
 
 def test_a_day_held_before_stands_as_it_stood(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(1), row(2)]
+    listing.records[DAY] = [build_run(1), build_run(2)]
     read_day(source)
     before = SourceDay.objects.get(day=DAY)
     assert before.state == DayState.LOADED
@@ -87,16 +87,16 @@ def test_a_day_in_trouble_stays_in_trouble(source: Source, fields: dict[str, obj
 def test_a_worker_in_the_middle_of_a_day_finishes_it(source: Source, listing: Listing) -> None:
     run = request_run(source)
     listing.records = {
-        DAY + timedelta(days=number): [row(number, on=DAY + timedelta(days=number))] for number in range(3)
+        DAY + timedelta(days=number): [build_run(number, on=DAY + timedelta(days=number))] for number in range(3)
     }
 
-    def cancelled(*_: object) -> None:
-        listing.during = None
+    def cancel_run(*_: object) -> None:
+        listing.before_page = None
         assert cancel(run, "sam") == 2
         run.refresh_from_db()
         assert run.finished_at is None
 
-    listing.during = cancelled
+    listing.before_page = cancel_run
     attempt = load_next(source.pk)
 
     assert attempt is not None

@@ -12,7 +12,7 @@ from sync.engine.load import load, load_next
 from sync.engine.plan import ensure_days, plan_source
 from sync.errors import LeaseLost
 from sync.models import LoadAttempt, SyncRun
-from tests.support.scripted_vendor import DAY, Listing, held, make_source, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, make_source
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -94,18 +94,18 @@ def test_the_day_of_a_worker_that_died_is_taken_over_when_its_lease_ends(planned
 def test_a_worker_that_lost_its_lease_changes_nothing_when_it_wakes(listing: Listing) -> None:
     source = make_source(backfill_from=DAY)
     SourceDay.objects.all().delete()
-    listing.records[DAY] = [row(n) for n in range(5)]
+    listing.records[DAY] = [build_run(n) for n in range(5)]
     plan_source(source.pk)
     SourceDay.objects.exclude(day=DAY).update(due_at=datetime(2100, 1, 1, tzinfo=UTC))
     slow = claim_day(source.pk, "slow")
     assert slow is not None
     expire_leases()
     assert load_next(source.pk, worker="heir").inserted == 5
-    listing.records[DAY] = [row(n) for n in range(50)]
+    listing.records[DAY] = [build_run(n) for n in range(50)]
 
     load(slow)
 
-    assert len(held(source)) == 5
+    assert len(get_revisions(source)) == 5
     day = SourceDay.objects.get(day=DAY)
     assert (day.state, day.records, day.attempt) == (DayState.LOADED, 5, 2)
     assert [attempt.outcome for attempt in LoadAttempt.objects.order_by("number")] == ["lost", "loaded"]

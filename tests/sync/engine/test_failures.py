@@ -18,7 +18,7 @@ from sync.errors import (
     VendorUnavailable,
 )
 from sync.models import LoadAttempt, SyncRun
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 from usage.days import Day, get_today
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay
 
@@ -31,13 +31,13 @@ def get_first_day() -> date:
 
 
 def fail_with(error: Exception, *, on: date | None = None):
-    """Return a `during` that fails the read of one day, or of every day."""
+    """Return a `before_page` that fails the read of one day, or of every day."""
 
-    def during(day: Day, at: int) -> None:
+    def fail(day: Day, at: int) -> None:
         if on is None or day.date == on:
             raise error
 
-    return during
+    return fail
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def planned_source(db: None, listing: Listing) -> Source:
     for offset in range(5):
         on = get_first_day() + timedelta(days=offset)
         listing.records[on] = [
-            row(offset * 10 + n, on=on, stopped_at=Day.of(on, "UTC").start, created_at=None) for n in range(3)
+            build_run(offset * 10 + n, on=on, stopped_at=Day.of(on, "UTC").start, created_at=None) for n in range(3)
         ]
     plan_source(source.pk)
     return source
@@ -64,7 +64,7 @@ def test_a_failing_day_does_not_hold_up_the_others_and_comes_back_by_itself(
     planned_source: Source, listing: Listing
 ) -> None:
     broken_day = get_first_day() + timedelta(days=2)
-    listing.during = fail_with(InvalidResponse("The answer is not JSON.", payload="<html>"), on=broken_day)
+    listing.before_page = fail_with(InvalidResponse("The answer is not JSON.", payload="<html>"), on=broken_day)
 
     assert sorted(read_all(planned_source)) == ["failed", *["loaded"] * 4]
 
@@ -77,7 +77,7 @@ def test_a_failing_day_does_not_hold_up_the_others_and_comes_back_by_itself(
     attempt = LoadAttempt.objects.get(outcome=LoadAttempt.Outcome.FAILED)
     assert {attempt.error_code, day.error_code, run.error_code} == {ErrorCode.INVALID_RESPONSE}
 
-    listing.during = None
+    listing.before_page = None
     SourceDay.objects.filter(pk=day.pk).update(due_at=datetime(2020, 1, 1, tzinfo=UTC))
     (retry,) = plan_due()
     assert (retry.trigger, read_all(planned_source)) == ("retry", ["loaded"])
@@ -88,7 +88,7 @@ def test_a_failing_day_does_not_hold_up_the_others_and_comes_back_by_itself(
 def test_the_beginning_of_an_answer_that_cannot_be_read_is_kept_with_the_attempt(
     planned_source: Source, listing: Listing
 ) -> None:
-    listing.during = fail_with(InvalidResponse("The answer is not JSON.", payload="<html>\x00" + "x" * 10_000))
+    listing.before_page = fail_with(InvalidResponse("The answer is not JSON.", payload="<html>\x00" + "x" * 10_000))
 
     attempt = load_next(planned_source.pk)
 
@@ -97,14 +97,14 @@ def test_the_beginning_of_an_answer_that_cannot_be_read_is_kept_with_the_attempt
 
 
 def test_the_back_off_grows_with_every_failure_and_heeds_the_vendor(planned_source: Source, listing: Listing) -> None:
-    listing.during = fail_with(VendorUnavailable("503", retry_after=7200))
+    listing.before_page = fail_with(VendorUnavailable("503", retry_after=7200))
     SourceDay.objects.exclude(day=get_first_day()).update(due_at=datetime(2100, 1, 1, tzinfo=UTC))
 
     load_next(planned_source.pk)
 
     assert SourceDay.objects.get(day=get_first_day()).due_at - datetime.now(UTC) > timedelta(seconds=7190)
 
-    listing.during = fail_with(VendorUnavailable("503"))
+    listing.before_page = fail_with(VendorUnavailable("503"))
     Source.objects.update(failures=0, paused_until=None)
     SourceDay.objects.filter(day=get_first_day()).update(
         state=DayState.DUE, due_at=datetime(2020, 1, 1, tzinfo=UTC), failures=4
@@ -117,7 +117,7 @@ def test_the_back_off_grows_with_every_failure_and_heeds_the_vendor(planned_sour
 def test_a_source_that_fails_whatever_the_day_is_left_alone_for_a_while(
     planned_source: Source, listing: Listing
 ) -> None:
-    listing.during = fail_with(VendorUnavailable("503"))
+    listing.before_page = fail_with(VendorUnavailable("503"))
 
     assert read_all(planned_source) == ["failed"] * 3
 
@@ -125,7 +125,7 @@ def test_a_source_that_fails_whatever_the_day_is_left_alone_for_a_while(
     assert planned_source.failures == 3
     assert planned_source.paused_until > datetime.now(UTC)
 
-    listing.during = None
+    listing.before_page = None
     Source.objects.update(paused_until=datetime(2020, 1, 1, tzinfo=UTC))
     assert load_next(planned_source.pk).outcome == LoadAttempt.Outcome.LOADED
     planned_source.refresh_from_db()
@@ -135,7 +135,7 @@ def test_a_source_that_fails_whatever_the_day_is_left_alone_for_a_while(
 def test_a_refused_credential_halts_only_its_source_with_a_reason(planned_source: Source, listing: Listing) -> None:
     other_source = make_source("other", backfill_from=get_today(ZoneInfo("UTC")))
     plan_source(other_source.pk)
-    listing.during = fail_with(
+    listing.before_page = fail_with(
         CredentialError("The vendor refused the credential (401)."), on=get_today(ZoneInfo("UTC"))
     )
 
@@ -149,12 +149,12 @@ def test_a_refused_credential_halts_only_its_source_with_a_reason(planned_source
     assert (run.days_failed, run.error) == (5, "The vendor refused the credential (401).")
     assert run.finished_at is not None
 
-    listing.during = None
+    listing.before_page = None
     assert read_all(other_source) == ["loaded"]
 
 
 def test_a_day_that_must_wait_for_the_request_rate_has_not_failed(planned_source: Source, listing: Listing) -> None:
-    listing.during = fail_with(ReadDeferred("The rate is used up.", retry_after=40), on=get_today(ZoneInfo("UTC")))
+    listing.before_page = fail_with(ReadDeferred("The rate is used up.", retry_after=40), on=get_today(ZoneInfo("UTC")))
 
     assert load_next(planned_source.pk).outcome == LoadAttempt.Outcome.DEFERRED
 
@@ -169,14 +169,14 @@ def test_a_listing_that_shifts_while_it_is_paged_is_read_from_its_start_again(
 ) -> None:
     shifts = iter([True, True, False, False])
 
-    def during(day: Day, at: int) -> None:
+    def run_before_page(day: Day, at: int) -> None:
         if at and next(shifts):
             raise ListingChanged("count changed")
 
     listing.records[get_today(ZoneInfo("UTC"))] = [
-        row(n, on=get_today(ZoneInfo("UTC")), created_at=None) for n in range(150)
+        build_run(n, on=get_today(ZoneInfo("UTC")), created_at=None) for n in range(150)
     ]
-    listing.during = during
+    listing.before_page = run_before_page
 
     attempt = load_next(planned_source.pk)
 
@@ -184,7 +184,7 @@ def test_a_listing_that_shifts_while_it_is_paged_is_read_from_its_start_again(
 
 
 def test_a_listing_that_never_holds_still_fails_the_day(planned_source: Source, listing: Listing) -> None:
-    listing.during = fail_with(ListingChanged("The listing changed while it was read."))
+    listing.before_page = fail_with(ListingChanged("The listing changed while it was read."))
 
     attempt = load_next(planned_source.pk)
 
@@ -196,7 +196,7 @@ def test_a_listing_that_never_holds_still_fails_the_day(planned_source: Source, 
 
 
 def test_an_unforeseen_error_fails_the_day_and_tells_no_secret(planned_source: Source, listing: Listing) -> None:
-    listing.during = fail_with(RuntimeError("Bearer very-secret"))
+    listing.before_page = fail_with(RuntimeError("Bearer very-secret"))
 
     attempt = load_next(planned_source.pk)
 
@@ -210,8 +210,8 @@ def test_a_day_that_cannot_be_stored_fails_alone_and_leaves_nothing_behind(
     planned_source: Source, listing: Listing
 ) -> None:
     listing.records[get_today(ZoneInfo("UTC"))] = [
-        row(1, on=get_today(ZoneInfo("UTC"))),
-        row(2, on=get_today(ZoneInfo("UTC")))._replace(project_id="nul \x00"),
+        build_run(1, on=get_today(ZoneInfo("UTC"))),
+        build_run(2, on=get_today(ZoneInfo("UTC")))._replace(project_id="nul \x00"),
     ]
 
     attempt = load_next(planned_source.pk)
@@ -234,7 +234,7 @@ def test_a_day_that_the_database_does_not_store_as_it_was_read_fails(
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE FUNCTION pg_temp.spoil() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body} END$$")
         cursor.execute(f"CREATE TRIGGER spoil BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION pg_temp.spoil()")
-    listing.records[DAY] = [row(1), row(2)]
+    listing.records[DAY] = [build_run(1), build_run(2)]
 
     attempt = read_day(source)
 

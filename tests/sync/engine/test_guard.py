@@ -9,7 +9,7 @@ from sync.engine.acceptance import accept_findings, withdraw_acceptance
 from sync.engine.guard import Loss
 from sync.engine.plan import accept_shrink, plan_due
 from sync.models import LoadAttempt
-from tests.support.scripted_vendor import DAY, Listing, held, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, make_source, read_day
 from usage.models import (
     DayState,
     EnvironmentUsage,
@@ -34,7 +34,7 @@ def get_day(on: date = DAY) -> SourceDay:
 def final_day(listing: Listing) -> Source:
     """A source whose one day holds 1,200 records and is final."""
     source = make_source("closed", backfill_from=CLOSED, look_back_days=1)
-    listing.records[CLOSED] = [row(n, on=CLOSED) for n in range(1200)]
+    listing.records[CLOSED] = [build_run(n, on=CLOSED) for n in range(1200)]
     read_day(source, CLOSED)
     assert get_day(CLOSED).final
     return source
@@ -127,7 +127,7 @@ def test_another_read_ends_the_decision_to_keep_a_day(forgotten_day: Source, lis
 def test_records_that_the_vendor_remembers_end_the_decision_to_keep_a_day(
     forgotten_day: Source, listing: Listing
 ) -> None:
-    listing.records[CLOSED] = [row(n, on=CLOSED) for n in range(1200)]
+    listing.records[CLOSED] = [build_run(n, on=CLOSED) for n in range(1200)]
 
     read_day(forgotten_day, CLOSED)
 
@@ -148,7 +148,7 @@ def test_a_day_whose_decision_is_withdrawn_is_read_again_and_suspect(forgotten_d
 
 def test_a_day_that_a_person_keeps_may_still_take_what_is_new(final_day: Source, listing: Listing) -> None:
     del listing.records[CLOSED][:11]
-    listing.records[CLOSED].append(row(5000, on=CLOSED))
+    listing.records[CLOSED].append(build_run(5000, on=CLOSED))
     read_day(final_day, CLOSED)
     assert get_day(CLOSED).records == 1201
     accept_findings(get_day(CLOSED), "sam", "The vendor lost them.")
@@ -159,7 +159,7 @@ def test_a_day_that_a_person_keeps_may_still_take_what_is_new(final_day: Source,
 
 def test_more_than_a_hundredth_of_a_small_final_day_waits_for_a_person_too(listing: Listing) -> None:
     source = make_source("small", backfill_from=CLOSED, look_back_days=1)
-    listing.records[CLOSED] = [row(n, on=CLOSED) for n in range(50)]
+    listing.records[CLOSED] = [build_run(n, on=CLOSED) for n in range(50)]
     read_day(source, CLOSED)
     del listing.records[CLOSED][0]
 
@@ -168,13 +168,13 @@ def test_more_than_a_hundredth_of_a_small_final_day_waits_for_a_person_too(listi
 
 def test_what_a_final_day_gains_is_merged_while_its_losses_wait(final_day: Source, listing: Listing) -> None:
     del listing.records[CLOSED][:100]
-    listing.records[CLOSED][0] = row(100, on=CLOSED, minutes=45)
-    listing.records[CLOSED] += [row(n, on=CLOSED) for n in (2000, 2001)]
+    listing.records[CLOSED][0] = build_run(100, on=CLOSED, minutes=45)
+    listing.records[CLOSED] += [build_run(n, on=CLOSED) for n in (2000, 2001)]
 
     attempt = read_day(final_day, CLOSED)
 
     assert (attempt.outcome, attempt.inserted, attempt.changed, attempt.withdrawn) == (Outcome.SUSPECT, 2, 1, 0)
-    assert get_day(CLOSED).records == len(held(final_day, CLOSED)) == 1202
+    assert get_day(CLOSED).records == len(get_revisions(final_day, CLOSED)) == 1202
     assert Restatement.objects.get().inserted == 2
     assert read_day(final_day, CLOSED).outcome == Outcome.SUSPECT
     assert Restatement.objects.count() == 1
@@ -183,19 +183,19 @@ def test_what_a_final_day_gains_is_merged_while_its_losses_wait(final_day: Sourc
 def test_records_that_come_back_under_other_ids_are_not_counted_twice_while_a_person_decides(
     final_day: Source, listing: Listing
 ) -> None:
-    listing.records[CLOSED] = [row(n, on=CLOSED, record_id=f"new-{n}") for n in range(1200)]
+    listing.records[CLOSED] = [build_run(n, on=CLOSED, record_id=f"new-{n}") for n in range(1200)]
 
     assert read_day(final_day, CLOSED).outcome == Outcome.SUSPECT
-    assert get_day(CLOSED).records == len(held(final_day, CLOSED)) == 1200
+    assert get_day(CLOSED).records == len(get_revisions(final_day, CLOSED)) == 1200
 
 
 @pytest.mark.parametrize(("column", "empty"), [("project_id", ""), ("user_id", ""), ("created_at", None)])
 def test_a_read_that_takes_values_away_is_suspect_until_a_second_agrees(
     source: Source, listing: Listing, column: str, empty: Any
 ) -> None:
-    listing.records[DAY] = [row(n) for n in range(20)]
+    listing.records[DAY] = [build_run(n) for n in range(20)]
     read_day(source)
-    listing.records[DAY] = [row(n)._replace(**({column: empty} if n < 11 else {})) for n in range(20)]
+    listing.records[DAY] = [build_run(n)._replace(**({column: empty} if n < 11 else {})) for n in range(20)]
 
     assert read_day(source).outcome == Outcome.SUSPECT
     day = get_day()
@@ -208,16 +208,16 @@ def test_a_read_that_takes_values_away_is_suspect_until_a_second_agrees(
 
 
 def test_a_few_records_may_lose_values_and_names_and_extra_never_count(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n, extra='{"name": "x"}') for n in range(20)]
+    listing.records[DAY] = [build_run(n, extra='{"name": "x"}') for n in range(20)]
     read_day(source)
-    listing.records[DAY] = [row(n, project_id="" if n < 10 else "project", runner_id="") for n in range(20)]
+    listing.records[DAY] = [build_run(n, project_id="" if n < 10 else "project", runner_id="") for n in range(20)]
 
     assert read_day(source).outcome == Outcome.LOADED
 
 
-def build_recipe(number: int, *, tasks: int | None = 47, done: int | None = 2) -> RecipeRow:
+def build_recipe(number: int, *, tasks: int | None = 47, succeeded: int | None = 2) -> RecipeRow:
     start = datetime(DAY.year, DAY.month, DAY.day, number, tzinfo=UTC)
-    return RecipeRow(1, "", "", number, "", None, "", start, start + timedelta(hours=1), tasks, done, 0, 1)
+    return RecipeRow(1, "", "", number, "", None, "", start, start + timedelta(hours=1), tasks, succeeded, 0, 1)
 
 
 @pytest.fixture
@@ -268,14 +268,14 @@ def test_a_read_that_is_held_back_is_an_answer_and_ends_the_row_of_failures(reci
 
 
 def test_one_stored_count_that_would_be_lost_is_enough(recipes: Source, listing: Listing) -> None:
-    listing.records[DAY] = [build_recipe(n, done=None if n == 3 else 2) for n in range(10)]
+    listing.records[DAY] = [build_recipe(n, succeeded=None if n == 3 else 2) for n in range(10)]
 
     assert read_day(recipes).outcome == Outcome.UNVERIFIED
     assert RecipeUsage.objects.get(recipe_id=3).job_succeeded_count == 2
 
 
 def test_a_vendor_may_leave_out_counts_of_records_that_never_had_them(recipes: Source, listing: Listing) -> None:
-    listing.records[DAY].append(build_recipe(11, done=None))
+    listing.records[DAY].append(build_recipe(11, succeeded=None))
 
     assert read_day(recipes).outcome == Outcome.LOADED
     assert RecipeUsage.objects.count() == 11
@@ -284,7 +284,7 @@ def test_a_vendor_may_leave_out_counts_of_records_that_never_had_them(recipes: S
 def test_an_accepted_day_that_lacks_a_metric_gets_all_else_and_keeps_its_values(
     recipes: Source, listing: Listing
 ) -> None:
-    listing.records[DAY] = [build_recipe(n, tasks=None, done=3) for n in range(12)]
+    listing.records[DAY] = [build_recipe(n, tasks=None, succeeded=3) for n in range(12)]
     assert read_day(recipes).outcome == Outcome.UNVERIFIED
     before = get_day()
     accept_findings(before, "sam", "The vendor dropped the metric.")
@@ -303,7 +303,7 @@ def test_an_accepted_day_that_lacks_a_metric_gets_all_else_and_keeps_its_values(
     assert day.sums["task_count"] == "470"
     assert day.sums["job_succeeded_count"] == "36"
 
-    listing.records[DAY] = [build_recipe(n, tasks=None, done=None) for n in range(12)]
+    listing.records[DAY] = [build_recipe(n, tasks=None, succeeded=None) for n in range(12)]
     assert read_day(recipes).outcome == Outcome.UNVERIFIED
     assert get_day().accepted_at is None
 
@@ -329,11 +329,11 @@ def test_values_of_a_final_day_are_kept_too_while_a_person_decides_on_its_record
 def test_records_without_an_id_are_not_counted_beside_those_that_a_final_day_would_lose(
     final_day: Source, listing: Listing
 ) -> None:
-    nameless = [row(n, on=CLOSED, record_id=f"~{n}", minutes=31) for n in range(5)]
+    nameless = [build_run(n, on=CLOSED, record_id=f"~{n}", minutes=31) for n in range(5)]
     listing.records[CLOSED] = listing.records[CLOSED][20:] + nameless
 
     assert read_day(final_day, CLOSED).outcome == Outcome.SUSPECT
-    assert get_day(CLOSED).records == len(held(final_day, CLOSED)) == 1200
+    assert get_day(CLOSED).records == len(get_revisions(final_day, CLOSED)) == 1200
 
 
 @pytest.mark.parametrize("stored_count", [0, 300])

@@ -19,9 +19,9 @@ from sync.engine.load import load_next
 from sync.engine.plan import plan_due, plan_now, plan_source, resume
 from sync.errors import CredentialError, ErrorCode, SourceMisconfigured, SyncError
 from sync.models import SyncRun, Trigger
-from tests.support.api_clients import bearer
-from tests.support.scripted_vendor import Listing, make_source, row
-from tests.support.users import PASSWORD, client_of, person
+from tests.support.api_clients import create_api_client
+from tests.support.scripted_vendor import Listing, build_run, make_source
+from tests.support.users import PASSWORD, create_person, sign_in_as
 from usage.days import get_today
 from usage.fields import LockedText
 from usage.models import DayState, Source, SourceDay
@@ -49,7 +49,7 @@ def spoil(source: Source, fault: str) -> None:
 
 @pytest.fixture
 def good(listing: Listing) -> Source:
-    listing.records[get_today(ZoneInfo("UTC"))] = [row(1, on=get_today(ZoneInfo("UTC")))]
+    listing.records[get_today(ZoneInfo("UTC"))] = [build_run(1, on=get_today(ZoneInfo("UTC")))]
     return make_source("good", vendor="ona", backfill_from=get_today(ZoneInfo("UTC")))
 
 
@@ -233,7 +233,7 @@ def test_every_page_and_every_address_of_the_api_opens(good: Source) -> None:
     load_next(good.pk)
     for source, fault in zip(spoilt, FAULTS, strict=True):
         spoil(source, fault)
-    staff, program = client_of("admin"), bearer()
+    staff, program = sign_in_as("admin"), create_api_client()
 
     for address in list_pages(spoilt):
         assert staff.get(address, follow=True).status_code == 200, address
@@ -245,7 +245,7 @@ def test_every_page_and_every_address_of_the_api_opens(good: Source) -> None:
 def test_a_new_credential_in_the_form_replaces_one_that_no_key_opens(bad: Source) -> None:
     Source.objects.update(vendor="ona", base_url="https://app.gitpod.io/api")
     spoil(bad, "a credential that no key opens")
-    staff = client_of("admin")
+    staff = sign_in_as("admin")
     address = reverse("admin:usage_source_change", args=[bad.pk])
     form = staff.get(address).context["adminform"].form
     fields = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
@@ -296,7 +296,7 @@ def test_the_sync_command_reads_the_others_and_names_the_one(bad: Source, good: 
 
 
 def test_a_second_factor_that_no_key_opens_tells_its_owner_and_keeps_out_nobody_else() -> None:
-    owner, _ = person("viewer"), person("operator")
+    owner, _ = create_person("viewer"), create_person("operator")
     Authenticator.objects.create(user=owner, type="totp", data={"secret": CIPHERTEXT})
 
     client = Client()
@@ -306,7 +306,7 @@ def test_a_second_factor_that_no_key_opens_tells_its_owner_and_keeps_out_nobody_
     assert response.status_code == 200
     assert "Ask an administrator to remove it" in response.content.decode()
     assert Client().post("/accounts/login/", {"login": "operator", "password": PASSWORD}).status_code == 302
-    assert client_of("admin").get(reverse("admin:auth_user_changelist")).status_code == 200
+    assert sign_in_as("admin").get(reverse("admin:auth_user_changelist")).status_code == 200
 
 
 def test_a_pause_of_the_source_lasts_by_the_databases_clock(good: Source) -> None:

@@ -14,7 +14,7 @@ from sync.engine.plan import request_sync
 from sync.errors import VendorUnavailable
 from sync.models import SyncRun, Trigger
 from tests.support.processes import wait_for
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,9 +43,9 @@ def is_waiting_for_a_lock() -> bool:
 def source(listing: Listing) -> Source:
     """A source that failed before, with one day that is due and has changed."""
     failed_source = make_source()
-    listing.records[DAY] = [row(n) for n in range(20)]
+    listing.records[DAY] = [build_run(n) for n in range(20)]
     read_day(failed_source)
-    listing.records[DAY].append(row(20))
+    listing.records[DAY].append(build_run(20))
     SourceDay.objects.update(state=DayState.DUE, due_at=failed_source.created_at)
     Source.objects.update(failures=1)
     return failed_source
@@ -79,10 +79,10 @@ def test_a_request_for_a_day_that_is_being_merged_and_the_merge_both_succeed(
 def test_a_request_for_a_day_that_fails_and_the_failure_both_succeed(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def during(*_: object) -> None:
+    def run_before_page(*_: object) -> None:
         raise VendorUnavailable("The vendor is away.")
 
-    listing.during = during
+    listing.before_page = run_before_page
     from sync.engine import recording
 
     release = recording.release

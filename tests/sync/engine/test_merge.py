@@ -7,7 +7,7 @@ from django.db import connection
 
 from sync.models import LoadAttempt
 from sync.vendors.base import Comparison, Rejection
-from tests.support.scripted_vendor import DAY, Listing, held, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, read_day
 from usage.days import Day
 from usage.models import (
     DayState,
@@ -28,7 +28,7 @@ def get_day(source: Source, on=DAY) -> SourceDay:
 
 
 def test_a_first_load_stores_every_record(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(250)]
+    listing.records[DAY] = [build_run(n) for n in range(250)]
 
     attempt = read_day(source)
 
@@ -36,7 +36,7 @@ def test_a_first_load_stores_every_record(source: Source, listing: Listing) -> N
     assert (attempt.outcome, attempt.fetched, attempt.inserted) == (Outcome.LOADED, 250, 250)
     assert (day.state, day.records, day.complete, day.final, day.withdrawn) == (DayState.LOADED, 250, True, False, 0)
     assert day.sums == {"runtime_seconds": "450000.000000"}
-    assert len(held(source)) == 250
+    assert len(get_revisions(source)) == 250
     assert not Restatement.objects.exists()
 
 
@@ -50,15 +50,15 @@ def test_an_empty_day_is_loaded_and_says_so(source: Source, listing: Listing) ->
 
 
 def test_a_restated_day_changes_only_what_differs(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(10)]
+    listing.records[DAY] = [build_run(n) for n in range(10)]
     read_day(source)
-    listing.records[DAY][3] = row(3, minutes=45)
-    listing.records[DAY][4] = row(4, extra='{"region": "eu"}')
+    listing.records[DAY][3] = build_run(3, minutes=45)
+    listing.records[DAY][4] = build_run(4, extra='{"region": "eu"}')
 
     attempt = read_day(source)
 
     assert (attempt.changed, attempt.unchanged, attempt.inserted, attempt.withdrawn) == (2, 8, 0, 0)
-    assert held(source) == {f"run-{n}": 2 if n in (3, 4) else 1 for n in range(10)}
+    assert get_revisions(source) == {f"run-{n}": 2 if n in (3, 4) else 1 for n in range(10)}
     assert EnvironmentUsage.objects.get(record_id="run-3").runtime_seconds == 45 * 60
     assert EnvironmentUsage.objects.get(record_id="run-4").extra == {"region": "eu"}
     restatement = Restatement.objects.get()
@@ -69,14 +69,14 @@ def test_a_restated_day_changes_only_what_differs(source: Source, listing: Listi
 
 
 def test_a_record_keeps_when_it_was_first_seen_through_every_change(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(20)]
+    listing.records[DAY] = [build_run(n) for n in range(20)]
     read_day(source)
     stored = EnvironmentUsage.objects.get(record_id="run-3")
     first = stored.first_seen_at
     assert first == stored.changed_at
 
     for minutes in (45, 50):
-        listing.records[DAY][3] = row(3, minutes=minutes)
+        listing.records[DAY][3] = build_run(3, minutes=minutes)
         read_day(source)
     listing.records[DAY].pop(3)
     read_day(source)
@@ -87,26 +87,26 @@ def test_a_record_keeps_when_it_was_first_seen_through_every_change(source: Sour
 
 
 def test_a_grown_day_gains_the_new_records(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(10)]
+    listing.records[DAY] = [build_run(n) for n in range(10)]
     read_day(source)
-    listing.records[DAY] += [row(n) for n in range(10, 15)]
+    listing.records[DAY] += [build_run(n) for n in range(10, 15)]
 
     attempt = read_day(source)
 
     assert (attempt.inserted, attempt.unchanged) == (5, 10)
-    assert set(held(source).values()) == {1}
+    assert set(get_revisions(source).values()) == {1}
     assert Restatement.objects.get().inserted == 5
 
 
 def test_a_shrunk_day_withdraws_what_vanished_and_deletes_nothing(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(10)]
+    listing.records[DAY] = [build_run(n) for n in range(10)]
     read_day(source)
     del listing.records[DAY][:4]
 
     attempt = read_day(source)
 
     assert (attempt.withdrawn, attempt.unchanged) == (4, 6)
-    assert set(held(source)) == {f"run-{n}" for n in range(4, 10)}
+    assert set(get_revisions(source)) == {f"run-{n}" for n in range(4, 10)}
     withdrawn = EnvironmentUsage.objects.exclude(withdrawn_at=None)
     assert {record.record_id for record in withdrawn} == {f"run-{n}" for n in range(4)}
     assert all(record.revision == 2 for record in withdrawn)
@@ -115,7 +115,7 @@ def test_a_shrunk_day_withdraws_what_vanished_and_deletes_nothing(source: Source
 
 
 def test_a_returned_record_stands_again(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(10)]
+    listing.records[DAY] = [build_run(n) for n in range(10)]
     read_day(source)
     record = listing.records[DAY].pop()
     read_day(source)
@@ -124,13 +124,13 @@ def test_a_returned_record_stands_again(source: Source, listing: Listing) -> Non
     attempt = read_day(source)
 
     assert (attempt.returned, attempt.unchanged, attempt.inserted) == (1, 9, 0)
-    assert held(source)["run-9"] == 3
+    assert get_revisions(source)["run-9"] == 3
     assert EnvironmentUsage.objects.count() == 10
     assert Restatement.objects.count() == 2
 
 
 def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(20)]
+    listing.records[DAY] = [build_run(n) for n in range(20)]
     read_day(source)
     listing.records[DAY] = []
 
@@ -140,7 +140,7 @@ def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, li
     assert (first.outcome, day.state, day.records) == (Outcome.SUSPECT, DayState.SUSPECT, 20)
     assert day.suspicion["held"] == day.suspicion["would_withdraw"] == 20
     assert day.suspicion["reported"] == 0
-    assert len(held(source)) == 20
+    assert len(get_revisions(source)) == 20
 
     second = read_day(source)
 
@@ -153,11 +153,11 @@ def test_an_emptied_day_is_suspect_until_a_second_read_agrees(source: Source, li
     )
     assert day.complete
     assert not day.records
-    assert held(source) == {}
+    assert get_revisions(source) == {}
 
 
 def test_a_suspect_day_that_comes_back_as_it_was_is_loaded_unchanged(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(20)]
+    listing.records[DAY] = [build_run(n) for n in range(20)]
     read_day(source)
     records, listing.records[DAY] = listing.records[DAY], []
     read_day(source)
@@ -169,28 +169,28 @@ def test_a_suspect_day_that_comes_back_as_it_was_is_loaded_unchanged(source: Sou
 
 
 def test_two_reads_that_shrink_differently_do_not_agree(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(40)]
+    listing.records[DAY] = [build_run(n) for n in range(40)]
     read_day(source)
-    listing.records[DAY] = [row(n) for n in range(5)]
+    listing.records[DAY] = [build_run(n) for n in range(5)]
     read_day(source)
-    listing.records[DAY] = [row(n) for n in range(6)]
+    listing.records[DAY] = [build_run(n) for n in range(6)]
 
     assert read_day(source).outcome == Outcome.SUSPECT
-    assert len(held(source)) == 40
+    assert len(get_revisions(source)) == 40
 
 
 def test_a_person_can_accept_a_suspect_day(source: Source, listing: Listing) -> None:
     from sync.engine.plan import accept_shrink
 
-    listing.records[DAY] = [row(n) for n in range(20)]
+    listing.records[DAY] = [build_run(n) for n in range(20)]
     read_day(source)
-    listing.records[DAY] = [row(0)]
+    listing.records[DAY] = [build_run(0)]
     read_day(source)
     accept_shrink(get_day(source), "ann")
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
 
     assert read_day(source).outcome == Outcome.LOADED
-    assert set(held(source)) == {"run-1"}
+    assert set(get_revisions(source)) == {"run-1"}
     assert not get_day(source).shrink_accepted
 
 
@@ -198,7 +198,7 @@ def test_reading_an_unchanged_day_writes_no_row_version(transactional_db: None, 
     from tests.support.scripted_vendor import make_source
 
     source = make_source()
-    listing.records[DAY] = [row(n) for n in range(300)]
+    listing.records[DAY] = [build_run(n) for n in range(300)]
     read_day(source)
     before = count_row_versions()
     listing.records[DAY].reverse()
@@ -228,27 +228,27 @@ def count_row_versions() -> tuple[int, int, int]:
 def test_a_record_repeated_on_another_page_counts_once_and_the_last_word_stands(
     source: Source, listing: Listing
 ) -> None:
-    listing.records[DAY] = [*(row(n) for n in range(150)), row(7), row(8, minutes=50)]
+    listing.records[DAY] = [*(build_run(n) for n in range(150)), build_run(7), build_run(8, minutes=50)]
 
     attempt = read_day(source)
 
     assert (attempt.outcome, get_day(source).records) == (Outcome.LOADED, 150)
     assert EnvironmentUsage.objects.get(record_id="run-8").runtime_seconds == 50 * 60
-    assert set(held(source).values()) == {1}
+    assert set(get_revisions(source).values()) == {1}
     assert read_day(source).outcome == Outcome.UNCHANGED
 
 
 def test_a_record_that_moves_to_another_day_is_counted_there_only(source: Source, listing: Listing) -> None:
     next_day = DAY + timedelta(days=1)
-    listing.records[DAY] = [row(n) for n in range(10)]
+    listing.records[DAY] = [build_run(n) for n in range(10)]
     read_day(source)
-    listing.records[next_day] = [row(3, on=next_day), row(99, on=next_day)]
+    listing.records[next_day] = [build_run(3, on=next_day), build_run(99, on=next_day)]
 
     attempt = read_day(source, next_day)
 
     assert (attempt.inserted, attempt.changed) == (1, 1)
-    assert set(held(source, next_day)) == {"run-3", "run-99"}
-    assert "run-3" not in held(source)
+    assert set(get_revisions(source, next_day)) == {"run-3", "run-99"}
+    assert "run-3" not in get_revisions(source)
     assert EnvironmentUsage.objects.count() == 11
     first_day = get_day(source)
     assert (first_day.records, first_day.sums) == (9, {"runtime_seconds": "16200.000000"})
@@ -257,9 +257,9 @@ def test_a_record_that_moves_to_another_day_is_counted_there_only(source: Source
 
 
 def test_a_bad_record_leaves_the_day_partial_and_withdraws_nothing(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(5)]
+    listing.records[DAY] = [build_run(n) for n in range(5)]
     read_day(source)
-    listing.records[DAY] = [row(n) for n in range(1, 6)]
+    listing.records[DAY] = [build_run(n) for n in range(1, 6)]
     listing.rejected[DAY] = [Rejection('{"id": "run-0"}', "stoppedAt is missing.")]
 
     attempt = read_day(source)
@@ -272,7 +272,7 @@ def test_a_bad_record_leaves_the_day_partial_and_withdraws_nothing(source: Sourc
         0,
     )
     assert (day.state, day.complete, day.rejected) == (DayState.PARTIAL, False, 1)
-    assert set(held(source)) == {f"run-{n}" for n in range(6)}
+    assert set(get_revisions(source)) == {f"run-{n}" for n in range(6)}
     rejected = RejectedRecord.objects.get()
     assert (rejected.payload, rejected.reason, rejected.resolved_at) == (
         '{"id": "run-0"}',
@@ -289,7 +289,7 @@ def test_a_bad_record_leaves_the_day_partial_and_withdraws_nothing(source: Sourc
 
 def test_a_mismatch_is_read_once_more_and_then_shown(source: Source, listing: Listing) -> None:
     mismatch = Comparison(Verification.UNVERIFIED, [{"what": "sum", "vendor": "2", "portal": "1"}])
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     listing.checks = [mismatch, Comparison(Verification.VERIFIED)]
 
     read_day(source)
@@ -310,7 +310,7 @@ def test_a_mismatch_is_read_once_more_and_then_shown(source: Source, listing: Li
 
 def test_a_day_that_is_not_over_is_loaded_up_to_now_and_stays_due(source: Source, listing: Listing) -> None:
     today = datetime.now(UTC).date()
-    listing.records[today] = [row(1, on=today)]
+    listing.records[today] = [build_run(1, on=today)]
 
     read_day(source, today)
 
@@ -319,14 +319,14 @@ def test_a_day_that_is_not_over_is_loaded_up_to_now_and_stays_due(source: Source
     assert day.covered_until < day.ends_at
     assert day.due_at > datetime.now(UTC) + timedelta(minutes=source.interval_minutes - 1)
 
-    listing.records[today].append(row(2, on=today))
+    listing.records[today].append(build_run(2, on=today))
     read_day(source, today)
     assert not Restatement.objects.exists()
     assert get_day(source, today).records == 2
 
 
 def test_a_reader_that_hands_over_a_record_of_another_day_is_found_out(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(1), row(2, stopped_at=datetime(2026, 11, 9, tzinfo=UTC), created_at=None)]
+    listing.records[DAY] = [build_run(1), build_run(2, stopped_at=datetime(2026, 11, 9, tzinfo=UTC), created_at=None)]
 
     attempt = read_day(source)
 
@@ -338,16 +338,16 @@ def test_a_reader_that_hands_over_a_record_of_another_day_is_found_out(source: S
 def test_a_day_that_another_takes_a_record_from_while_it_is_read_is_compared_row_by_row(
     source: Source, listing: Listing
 ) -> None:
-    listing.records[DAY] = [row(n) for n in range(250)]
+    listing.records[DAY] = [build_run(n) for n in range(250)]
     read_day(source)
 
     def clear_digest(day: Day, at: int) -> None:
         """Do what a merge of another day does to this one, between its claim and its own merge."""
         SourceDay.objects.filter(day=DAY).update(digest="")
 
-    listing.during = clear_digest
+    listing.before_page = clear_digest
 
     attempt = read_day(source)
 
     assert (attempt.outcome, attempt.unchanged, attempt.withdrawn) == (Outcome.LOADED, 250, 0)
-    assert len(held(source)) == 250
+    assert len(get_revisions(source)) == 250

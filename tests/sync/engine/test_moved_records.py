@@ -13,7 +13,7 @@ from sync.engine.load import load_next
 from sync.engine.merge import DayMerge
 from sync.engine.plan import ensure_days
 from sync.models import LoadAttempt
-from tests.support.scripted_vendor import DAY, Listing, held, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, make_source, read_day
 from usage.models import DayState, SourceDay
 
 NEXT_DAY = DAY + timedelta(days=1)
@@ -51,20 +51,20 @@ def test_two_days_that_take_records_from_each_other_at_once_are_both_loaded(
     listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_source(max_concurrency=2)
-    listing.records[DAY] = [row(n) for n in range(20)]
-    listing.records[NEXT_DAY] = [row(n, on=NEXT_DAY) for n in range(100, 120)]
+    listing.records[DAY] = [build_run(n) for n in range(20)]
+    listing.records[NEXT_DAY] = [build_run(n, on=NEXT_DAY) for n in range(100, 120)]
     read_day(source)
     read_day(source, NEXT_DAY)
-    listing.records[DAY][3] = row(103)
-    listing.records[NEXT_DAY][3] = row(3, on=NEXT_DAY)
+    listing.records[DAY][3] = build_run(103)
+    listing.records[NEXT_DAY][3] = build_run(3, on=NEXT_DAY)
     SourceDay.objects.update(state=DayState.DUE, due_at=datetime(2020, 1, 1, tzinfo=UTC))
 
     start_merges_together(monkeypatch)
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(load_in_thread, [source.pk] * 2)) == ["loaded", "loaded"]
 
-    assert held(source).keys() == name_runs({*range(20), 103} - {3})
-    assert held(source, NEXT_DAY).keys() == name_runs({*range(100, 120), 3} - {103})
+    assert get_revisions(source).keys() == name_runs({*range(20), 103} - {3})
+    assert get_revisions(source, NEXT_DAY).keys() == name_runs({*range(100, 120), 3} - {103})
     assert not LoadAttempt.objects.exclude(outcome="loaded").exists()
 
 
@@ -73,8 +73,8 @@ def test_a_record_that_two_days_report_at_once_is_stored_once(
     listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_source(max_concurrency=2)
-    listing.records[DAY] = [row(n) for n in range(3)]
-    listing.records[NEXT_DAY] = [row(n, on=NEXT_DAY) for n in (2, 7, 8)]
+    listing.records[DAY] = [build_run(n) for n in range(3)]
+    listing.records[NEXT_DAY] = [build_run(n, on=NEXT_DAY) for n in (2, 7, 8)]
     ensure_days(source, DAY, NEXT_DAY + timedelta(days=1))
     both_are_about_to_insert, insert_all = Barrier(2), DayMerge.insert_all
 
@@ -87,5 +87,5 @@ def test_a_record_that_two_days_report_at_once_is_stored_once(
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(load_in_thread, [source.pk] * 2)) == ["loaded", "loaded"]
 
-    stored = [*held(source), *held(source, NEXT_DAY)]
+    stored = [*get_revisions(source), *get_revisions(source, NEXT_DAY)]
     assert sorted(stored) == ["run-0", "run-1", "run-2", "run-7", "run-8"]

@@ -9,7 +9,7 @@ from django.db import connection
 
 from sync.engine.nameless import Nameless, NamelessStatements, adopt_ids, name_records
 from sync.models import LoadAttempt
-from tests.support.scripted_vendor import DAY, Listing, held, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, read_day
 from usage.models import DayState, EnvironmentRow, EnvironmentUsage, ResourceUsage, Source, SourceDay
 from usage.revisions import list_revisions
 
@@ -55,15 +55,15 @@ def assign_names(source: Source, *, keep_old: bool = True) -> int:
 
 def build_nameless(number: int, digest: str = "", **values: Any) -> EnvironmentRow:
     """Return run `number` as it is read without its id."""
-    return row(number, record_id=digest or f"~{number}", **values)
+    return build_run(number, record_id=digest or f"~{number}", **values)
 
 
 # Rows without an id.
 
 
 def test_a_run_that_comes_without_its_id_keeps_it(source: Source, listing: Listing) -> None:
-    store(source, listing, *(row(n, extra='{"cost": 1.50, "a": [1]}') for n in range(5)))
-    rows = [row(n, extra='{"a":[1],"cost":1.5}') for n in range(4)]
+    store(source, listing, *(build_run(n, extra='{"cost": 1.50, "a": [1]}') for n in range(5)))
+    rows = [build_run(n, extra='{"a":[1],"cost":1.5}') for n in range(4)]
     assert adopt(source, *rows, build_nameless(4, extra='{"a":[1],"cost":1.5}')) == Nameless(adopted=1)
     assert read_spool() == [f"run-{n}" for n in range(5)]
 
@@ -84,28 +84,28 @@ def test_a_run_that_comes_without_its_id_keeps_it(source: Source, listing: Listi
 def test_a_run_that_differs_in_anything_else_is_another_and_told_beside_what_vanished(
     source: Source, listing: Listing, change: dict[str, Any]
 ) -> None:
-    store(source, listing, row(1), row(2))
-    assert adopt(source, row(1), build_nameless(2, **change)) == Nameless(unmatched=1, vanished=1)
+    store(source, listing, build_run(1), build_run(2))
+    assert adopt(source, build_run(1), build_nameless(2, **change)) == Nameless(unmatched=1, vanished=1)
     assert read_spool() == ["run-1", "~2"]
 
 
 def test_a_run_whose_start_was_never_told_keeps_its_id_too(source: Source, listing: Listing) -> None:
-    store(source, listing, row(1, created_at=None), row(2))
-    assert adopt(source, build_nameless(1, created_at=None), row(2)) == Nameless(adopted=1)
+    store(source, listing, build_run(1, created_at=None), build_run(2))
+    assert adopt(source, build_nameless(1, created_at=None), build_run(2)) == Nameless(adopted=1)
     assert read_spool() == ["run-1", "run-2"]
 
 
 def test_equal_runs_each_keep_an_id_of_their_own(source: Source, listing: Listing) -> None:
-    store(source, listing, *(row(1, record_id=f"run-{letter}") for letter in "abc"))
+    store(source, listing, *(build_run(1, record_id=f"run-{letter}") for letter in "abc"))
     result = adopt(
-        source, row(1, record_id="run-b"), build_nameless(1), build_nameless(1, "~1-2"), build_nameless(1, "~1-3")
+        source, build_run(1, record_id="run-b"), build_nameless(1), build_nameless(1, "~1-2"), build_nameless(1, "~1-3")
     )
     assert result == Nameless(adopted=2, unmatched=1)
     assert read_spool() == ["run-a", "run-b", "run-c", "~1-3"]
 
 
 def test_a_run_that_was_stored_without_an_id_stays_what_it_is(source: Source, listing: Listing) -> None:
-    store(source, listing, build_nameless(1), row(1, record_id="run-a"))
+    store(source, listing, build_nameless(1), build_run(1, record_id="run-a"))
     assert adopt(source, build_nameless(1)) == Nameless(vanished=1)
     assert read_spool() == ["~1"]
 
@@ -117,24 +117,24 @@ def test_a_run_without_an_id_that_is_spelt_otherwise_keeps_its_name(source: Sour
 
 
 def test_a_withdrawn_run_and_one_of_another_day_lend_no_id(source: Source, listing: Listing) -> None:
-    store(source, listing, row(1), row(2), row(3))
+    store(source, listing, build_run(1), build_run(2), build_run(3))
     EnvironmentUsage.objects.filter(record_id="run-1").update(withdrawn_at=datetime.now().astimezone())
     EnvironmentUsage.objects.filter(record_id="run-2").update(day=DAY + timedelta(days=1))
-    assert adopt(source, row(3), build_nameless(1), build_nameless(2)) == Nameless(unmatched=2)
+    assert adopt(source, build_run(3), build_nameless(1), build_nameless(2)) == Nameless(unmatched=2)
 
 
 def test_new_runs_without_an_id_are_nothing_to_doubt_while_none_vanishes(source: Source, listing: Listing) -> None:
-    store(source, listing, row(1))
-    assert adopt(source, row(1), build_nameless(2), build_nameless(3)) == Nameless(unmatched=2)
+    store(source, listing, build_run(1))
+    assert adopt(source, build_run(1), build_nameless(2), build_nameless(3)) == Nameless(unmatched=2)
 
 
 # Records that were stored without an id.
 
 
 def test_a_run_that_was_stored_without_an_id_gets_it_and_stays_one_record(source: Source, listing: Listing) -> None:
-    store(source, listing, build_nameless(1), row(2))
+    store(source, listing, build_nameless(1), build_run(2))
     before = EnvironmentUsage.objects.get(record_id="~1")
-    assert adopt(source, row(1), row(2), row(3)) == Nameless(new_ids=1)
+    assert adopt(source, build_run(1), build_run(2), build_run(3)) == Nameless(new_ids=1)
     assert EnvironmentUsage.objects.get(pk=before.pk).record_id == "~1"
 
     assert assign_names(source) == 1
@@ -143,44 +143,48 @@ def test_a_run_that_was_stored_without_an_id_gets_it_and_stays_one_record(source
     assert after.changed_at > before.changed_at
     (revision,) = list_revisions(after)
     assert [(change.field, change.old, change.new) for change in revision.changes] == [("record_id", "~1", "run-1")]
-    assert adopt(source, row(1), row(2), row(3)) == Nameless()
+    assert adopt(source, build_run(1), build_run(2), build_run(3)) == Nameless()
     assert assign_names(source) == 0
 
 
 def test_of_a_day_that_was_not_over_no_revision_is_kept(source: Source, listing: Listing) -> None:
     store(source, listing, build_nameless(1))
-    adopt(source, row(1))
+    adopt(source, build_run(1))
     assert assign_names(source, keep_old=False) == 1
     assert list_revisions(EnvironmentUsage.objects.get()) == []
 
 
 def test_an_id_that_another_record_has_is_not_given_a_second_time(source: Source, listing: Listing) -> None:
-    store(source, listing, build_nameless(1), row(1), row(2))
+    store(source, listing, build_nameless(1), build_run(1), build_run(2))
     EnvironmentUsage.objects.filter(record_id="run-1").update(withdrawn_at=datetime.now().astimezone())
-    assert adopt(source, row(1), row(2)) == Nameless(vanished=1)
+    assert adopt(source, build_run(1), build_run(2)) == Nameless(vanished=1)
     assert assign_names(source) == 0
 
 
 def test_equal_runs_get_as_many_ids_as_were_read(source: Source, listing: Listing) -> None:
     store(source, listing, build_nameless(1), build_nameless(1, "~1-2"), build_nameless(1, "~1-3"))
-    assert adopt(source, row(1, record_id="run-a"), row(1, record_id="run-b")) == Nameless(vanished=1, new_ids=2)
+    assert adopt(source, build_run(1, record_id="run-a"), build_run(1, record_id="run-b")) == Nameless(
+        vanished=1, new_ids=2
+    )
     assert assign_names(source) == 2
     names = EnvironmentUsage.objects.values_list("record_id", flat=True)
     assert sorted(names) == ["run-a", "run-b", "~1-3"]
 
 
 def test_one_run_may_lose_its_id_while_another_gets_one(source: Source, listing: Listing) -> None:
-    store(source, listing, row(1), build_nameless(2), row(3, record_id="run-x"), build_nameless(3))
-    result = adopt(source, build_nameless(1), row(2), build_nameless(3, "~other"), row(3, record_id="run-y"))
+    store(source, listing, build_run(1), build_nameless(2), build_run(3, record_id="run-x"), build_nameless(3))
+    result = adopt(
+        source, build_nameless(1), build_run(2), build_nameless(3, "~other"), build_run(3, record_id="run-y")
+    )
     assert result == Nameless(adopted=2, new_ids=2)
     assert assign_names(source) == 2
     assert read_spool() == sorted(EnvironmentUsage.objects.values_list("record_id", flat=True))
 
 
 def test_a_read_that_is_not_believed_has_changed_no_record(source: Source, listing: Listing) -> None:
-    store(source, listing, build_nameless(1), row(2))
+    store(source, listing, build_nameless(1), build_run(2))
     before = list(EnvironmentUsage.objects.order_by("pk").values())
-    adopt(source, row(1), build_nameless(2))
+    adopt(source, build_run(1), build_nameless(2))
     assert list(EnvironmentUsage.objects.order_by("pk").values()) == before
 
 
@@ -190,8 +194,8 @@ def test_a_read_that_is_not_believed_has_changed_no_record(source: Source, listi
 def test_a_read_with_an_id_in_every_record_costs_one_look(
     source: Source, listing: Listing, django_assert_num_queries: Any
 ) -> None:
-    store(source, listing, row(1), row(2))
-    fill_spool([row(1), row(3)])
+    store(source, listing, build_run(1), build_run(2))
+    fill_spool([build_run(1), build_run(3)])
     where = build_where(source)
     with django_assert_num_queries(1):
         assert adopt_ids(EnvironmentUsage, SPOOL, where) == Nameless()
@@ -203,7 +207,7 @@ def test_a_read_with_an_id_in_every_record_costs_one_look(
 def test_a_day_whose_runs_all_lose_their_ids_is_joined_once_and_not_run_by_run(
     source: Source, listing: Listing
 ) -> None:
-    store(source, listing, *(row(n) for n in range(500)))
+    store(source, listing, *(build_run(n) for n in range(500)))
     assert adopt(source, *(build_nameless(n) for n in range(500))) == Nameless(adopted=500)
     with connection.cursor() as cursor:
         sql = NamelessStatements(EnvironmentUsage, SPOOL)
@@ -216,7 +220,7 @@ def test_a_day_whose_runs_all_lose_their_ids_is_joined_once_and_not_run_by_run(
 
 def test_a_run_that_gets_its_id_and_has_other_digits_is_one_change(source: Source, listing: Listing) -> None:
     store(source, listing, build_nameless(1, extra='{"size": 1.50}'))
-    listing.records[DAY] = [row(1, extra='{"size": 1.5}')]
+    listing.records[DAY] = [build_run(1, extra='{"size": 1.5}')]
 
     attempt = read_day(source)
 
@@ -227,21 +231,21 @@ def test_a_run_that_gets_its_id_and_has_other_digits_is_one_change(source: Sourc
 
 
 def test_a_read_in_which_a_run_lacks_its_id_changes_nothing(source: Source, listing: Listing) -> None:
-    store(source, listing, *(row(n) for n in range(5)))
-    store(source, listing, *(row(n) for n in range(4)), build_nameless(4))
+    store(source, listing, *(build_run(n) for n in range(5)))
+    store(source, listing, *(build_run(n) for n in range(4)), build_nameless(4))
     attempt = LoadAttempt.objects.latest("pk")
     assert (attempt.inserted, attempt.changed, attempt.withdrawn, attempt.unchanged) == (0, 0, 0, 5)
-    assert held(source) == {f"run-{n}": 1 for n in range(5)}
+    assert get_revisions(source) == {f"run-{n}": 1 for n in range(5)}
 
 
 def test_a_run_without_an_id_beside_one_that_vanished_is_held_back_until_a_second_read_agrees(
     source: Source, listing: Listing
 ) -> None:
-    store(source, listing, *(row(n) for n in range(5)))
-    store(source, listing, *(row(n) for n in range(4)), build_nameless(4, user_id="other"))
+    store(source, listing, *(build_run(n) for n in range(5)))
+    store(source, listing, *(build_run(n) for n in range(4)), build_nameless(4, user_id="other"))
     day = SourceDay.objects.get()
     assert day.state == DayState.SUSPECT
     assert "1 of the 5 stored would be withdrawn, beside records without an id." in day.error
-    assert held(source) == {f"run-{n}": 1 for n in range(5)}
+    assert get_revisions(source) == {f"run-{n}": 1 for n in range(5)}
     read_day(source)
-    assert held(source) == {**{f"run-{n}": 1 for n in range(4)}, "~4": 1}
+    assert get_revisions(source) == {**{f"run-{n}": 1 for n in range(4)}, "~4": 1}

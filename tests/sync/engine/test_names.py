@@ -22,11 +22,11 @@ from sync.source_changes import delete_source
 from sync.tasks import send_names
 from sync.vendors.names import Name, NameListing
 from sync.vendors.ona.directory import MEMBERS, TEAM_MEMBERS
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.factories import RecipeUsageFactory
-from tests.support.read_day import sandboxed
-from tests.support.scripted_vendor import DAY, Listing, NoHTTP, make_source, vendor
-from tests.support.users import client_of
+from tests.support.scripted_vendor import DAY, Listing, NoHTTP, build_reader_class, make_source
+from tests.support.users import sign_in_as
+from tests.support.vendor_readers import build_sandbox_url
 from usage.directory.pseudonyms import build_pseudonym
 from usage.models import Directory, DirectoryEntry, NameKind, Source, SourceDay
 
@@ -40,7 +40,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """What a made-up vendor returns: `listings`, or it raises `error`; `during` is called while it is read."""
     values: Script = {"listings": [], "error": None, "during": None}
 
-    class Reader(vendor(Listing())):  # type: ignore[misc]
+    class Reader(build_reader_class(Listing())):  # type: ignore[misc]
         def __init__(self) -> None:
             self.http = NoHTTP()
 
@@ -81,7 +81,7 @@ def get_stored_names(source: Source) -> dict[str, tuple[str, bool]]:
 @pytest.fixture
 def ona(sandbox: SandboxServer, settings: Any) -> Source:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
-    return make_source("ona", vendor="ona", base_url=sandboxed("ona", sandbox.url), credential="sandbox-key")
+    return make_source("ona", vendor="ona", base_url=build_sandbox_url("ona", sandbox.url), credential="sandbox-key")
 
 
 def test_names_and_memberships_are_read_from_the_vendor_and_a_second_read_changes_nothing(ona: Source) -> None:
@@ -120,9 +120,9 @@ def test_what_the_credential_may_not_read_is_told_and_harms_nothing_else(ona: So
     assert any(user.team_ids for user in users)
     ona.refresh_from_db()
     assert (ona.halted_at, ona.failures) == (None, 0)
-    page = client_of("administrator").get(reverse("admin:usage_source_change", args=[ona.pk]))
+    page = sign_in_as("administrator").get(reverse("admin:usage_source_change", args=[ona.pk]))
     assert "does not give all names to this credential" in page.content.decode()
-    fields = bearer("sync:read").get(f"{API}/sources/ona/").json()["directory"]
+    fields = create_api_client("sync:read").get(f"{API}/sources/ona/").json()["directory"]
     assert set(fields["refused"]) == {"User", "Members of teams"}
 
 
@@ -302,7 +302,7 @@ def test_a_source_that_is_switched_off_is_not_asked_for_names(source: Source, sc
 
 def test_folders_are_named_by_the_latest_usage(sandbox: SandboxServer, settings: Any) -> None:
     settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
-    url = sandboxed("workato", sandbox.url)
+    url = build_sandbox_url("workato", sandbox.url)
     source = make_source("workato", vendor="workato", base_url=url, credential="sandbox-key")
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     for hours, name in ((3, "Orders"), (1, "Orders 2")):
@@ -318,19 +318,19 @@ def test_folders_are_named_by_the_latest_usage(sandbox: SandboxServer, settings:
 
 def test_the_pages_the_api_and_the_command_ask_for_names(ona: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync.tasks.read_names.apply_async", lambda *args, **kwargs: None)
-    operator = client_of("operator")
+    operator = sign_in_as("operator")
     page = reverse("admin:usage_source_do", args=[ona.pk, "read-names"])
     assert "The names of ona will be read" in operator.post(page, follow=True).content.decode()
     assert Client().post(page).status_code == 302
-    assert client_of().post(page).status_code == 403
-    client = bearer("sync:run")
+    assert sign_in_as().post(page).status_code == 403
+    client = create_api_client("sync:run")
     response = client.post(f"{API}/sources/ona/sync-names/")
     assert (response.status_code, response.json()["subject"], response.json()["trigger"]) == (202, "names", "admin")
-    assert bearer("sync:read").post(f"{API}/sources/ona/sync-names/").status_code == 403
+    assert create_api_client("sync:read").post(f"{API}/sources/ona/sync-names/").status_code == 403
     out = StringIO()
     call_command("sync", "ona", "--names", stdout=out)
     assert "new" in out.getvalue()
-    runs = bearer("sync:read").get(f"{API}/sync-runs/", {"subject": "names"}).json()["results"]
+    runs = create_api_client("sync:read").get(f"{API}/sync-runs/", {"subject": "names"}).json()["results"]
     assert [run["days_done"] for run in runs] == [1]
     run_list = operator.get(reverse("admin:sync_syncrun_changelist"))
     assert "Names" in run_list.content.decode()

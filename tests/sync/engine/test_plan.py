@@ -10,7 +10,7 @@ from sync.engine.claim import get_database_time
 from sync.engine.plan import plan_due, plan_now, plan_source, request_sync, reread, resume
 from sync.errors import SyncError
 from sync.models import SyncRun, SyncRunDay, Trigger
-from tests.support.scripted_vendor import Listing, make_source, row
+from tests.support.scripted_vendor import Listing, build_run, make_source
 from usage.days import Day
 from usage.models import DayState, Source, SourceDay
 
@@ -262,7 +262,7 @@ def test_single_days_can_be_asked_for_again() -> None:
 
 def test_the_command_takes_over_days_that_wait_in_another_run(listing: Listing) -> None:
     source = make_source(backfill_from=date(2026, 11, 9))
-    listing.records = {date(2026, 11, 9): [row(1, on=date(2026, 11, 9))]}
+    listing.records = {date(2026, 11, 9): [build_run(1, on=date(2026, 11, 9))]}
     plan_source(source.pk)
 
     assert len(list_planned_days(plan_now(source, Trigger.COMMAND))) == 2

@@ -16,7 +16,7 @@ from sync.engine.plan import plan_due, plan_source
 from sync.engine.recording import UNRECORDED
 from sync.errors import LONGEST_REASON, CredentialError, ReadDeferred, SyncError, VendorUnavailable
 from sync.models import LoadAttempt, SyncRun
-from tests.support.scripted_vendor import Listing, make_source, row
+from tests.support.scripted_vendor import Listing, build_run, make_source
 from usage.days import get_today
 from usage.models import DayState, Source, SourceDay
 
@@ -40,15 +40,15 @@ def planned_source(listing: Listing) -> Source:
     """A source with one due day, today."""
     source = make_source(backfill_from=get_today(ZoneInfo("UTC")))
     plan_source(source.pk)
-    listing.records[get_today(ZoneInfo("UTC"))] = [row(1, on=get_today(ZoneInfo("UTC")))]
+    listing.records[get_today(ZoneInfo("UTC"))] = [build_run(1, on=get_today(ZoneInfo("UTC")))]
     return source
 
 
-def raise_during(listing: Listing, error: Exception) -> None:
-    def during(*_: object) -> None:
+def raise_before_page(listing: Listing, error: Exception) -> None:
+    def fail(*_: object) -> None:
         raise error
 
-    listing.during = during
+    listing.before_page = fail
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def assert_released(state: DayState) -> SourceDay:
 def test_a_step_of_recording_that_fails_leaves_no_day_without_a_reason(
     planned_source: Source, listing: Listing, step: str, error: Exception, state: DayState
 ) -> None:
-    raise_during(listing, error)
+    raise_before_page(listing, error)
 
     with refuse_updates(STEPS[step]):
         load_next(planned_source.pk)
@@ -98,8 +98,8 @@ def test_a_step_of_recording_that_fails_leaves_no_day_without_a_reason(
 def test_a_day_that_is_put_off_leaves_the_workers_hands_whatever_cannot_be_recorded(
     planned_source: Source, listing: Listing, step: str
 ) -> None:
-    raise_during(listing, ReadDeferred("The rate is used up.", retry_after=40))
-    listing.records[get_today(ZoneInfo("UTC"))] = [row(1, on=get_today(ZoneInfo("UTC")))]
+    raise_before_page(listing, ReadDeferred("The rate is used up.", retry_after=40))
+    listing.records[get_today(ZoneInfo("UTC"))] = [build_run(1, on=get_today(ZoneInfo("UTC")))]
 
     with refuse_updates(STEPS[step]):
         load_next(planned_source.pk)
@@ -108,7 +108,7 @@ def test_a_day_that_is_put_off_leaves_the_workers_hands_whatever_cannot_be_recor
 
 
 def test_a_reason_that_cannot_be_stored_is_replaced_by_one_that_can(planned_source: Source, listing: Listing) -> None:
-    raise_during(listing, VendorUnavailable("The vendor is away."))
+    raise_before_page(listing, VendorUnavailable("The vendor is away."))
 
     with refuse_updates("usage_sourceday", "NEW.error LIKE 'The vendor%'"):
         load_next(planned_source.pk)
@@ -121,7 +121,7 @@ def test_a_reason_that_cannot_be_stored_is_replaced_by_one_that_can(planned_sour
 def test_the_next_claim_gives_the_reason_of_a_day_that_could_not_be_written(
     planned_source: Source, listing: Listing
 ) -> None:
-    raise_during(listing, VendorUnavailable("The vendor is away."))
+    raise_before_page(listing, VendorUnavailable("The vendor is away."))
     with refuse_updates("usage_sourceday", "NEW.state <> 'loading'"):
         load_next(planned_source.pk)
     assert SourceDay.objects.get().state == DayState.LOADING
@@ -135,7 +135,7 @@ def test_the_next_claim_gives_the_reason_of_a_day_that_could_not_be_written(
 def test_an_attempt_that_could_not_be_ended_is_ended_by_the_next_claim(
     planned_source: Source, listing: Listing
 ) -> None:
-    raise_during(listing, VendorUnavailable("The vendor is away."))
+    raise_before_page(listing, VendorUnavailable("The vendor is away."))
     with refuse_updates(STEPS["the attempt"]):
         load_next(planned_source.pk)
     SourceDay.objects.update(state=DayState.DUE, due_at=LONG_AGO)
@@ -168,7 +168,7 @@ def test_a_log_that_cannot_be_written_changes_nothing_of_how_a_day_ends(
     monkeypatch.setattr("sync.engine.load.logger", BrokenLog())
     monkeypatch.setattr("sync.engine.recording.logger", BrokenLog())
     if error is not None:
-        raise_during(listing, error)
+        raise_before_page(listing, error)
 
     attempt = load_next(planned_source.pk)
 
@@ -181,11 +181,11 @@ def test_a_log_that_cannot_be_written_changes_nothing_of_how_a_day_ends(
 def test_a_connection_that_dies_while_a_day_is_read_fails_the_day_with_a_reason(
     planned_source: Source, listing: Listing
 ) -> None:
-    def during(*_: object) -> None:
+    def run_before_page(*_: object) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    listing.during = during
+    listing.before_page = run_before_page
 
     load_next(planned_source.pk)
 
@@ -198,12 +198,12 @@ def test_the_reason_of_a_day_is_written_by_the_next_claim_where_the_database_was
 ) -> None:
     port = connection.settings_dict["PORT"]
 
-    def during(*_: object) -> None:
+    def run_before_page(*_: object) -> None:
         connection.close()
         connection.settings_dict["PORT"] = 9
         raise VendorUnavailable("The vendor is away.")
 
-    listing.during = during
+    listing.before_page = run_before_page
     claim = claim_day(planned_source.pk, "unlucky")
     assert claim is not None
     try:
@@ -229,7 +229,7 @@ def test_the_reason_of_a_day_is_written_by_the_next_claim_where_the_database_was
 def test_a_reason_of_any_text_is_stored_and_bounded(
     planned_source: Source, listing: Listing, kind: type[SyncError], reason: str
 ) -> None:
-    raise_during(listing, kind(reason))
+    raise_before_page(listing, kind(reason))
 
     attempt = load_next(planned_source.pk)
 
@@ -243,7 +243,7 @@ def test_a_reason_of_any_text_is_stored_and_bounded(
 def test_a_vendors_wait_of_any_number_puts_a_day_off_for_some_hours_at_most(
     planned_source: Source, listing: Listing, kind: type[SyncError], wait: float
 ) -> None:
-    raise_during(listing, kind("Later.", retry_after=wait))
+    raise_before_page(listing, kind("Later.", retry_after=wait))
 
     load_next(planned_source.pk)
 
@@ -296,11 +296,11 @@ def test_waits_that_rules_make_stay_as_they_are(planned_source: Source) -> None:
 def test_a_run_that_could_not_be_ended_ends_with_the_next_read_of_its_day(
     planned_source: Source, listing: Listing
 ) -> None:
-    raise_during(listing, VendorUnavailable("The vendor is away."))
+    raise_before_page(listing, VendorUnavailable("The vendor is away."))
     with refuse_updates(STEPS["the run's day"]):
         load_next(planned_source.pk)
     assert SyncRun.objects.get().finished_at is None
-    listing.during = None
+    listing.before_page = None
     SourceDay.objects.update(due_at=LONG_AGO)
     plan_due()
 

@@ -11,7 +11,7 @@ from sync.engine.plan import plan_due, plan_now
 from sync.engine.rereads import compute_unverified_wait, needs_second_look
 from sync.models import LoadAttempt, SyncRun, Trigger
 from sync.vendors.base import Comparison
-from tests.support.scripted_vendor import Listing, make_source, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, make_source, read_day
 from usage.days import Day
 from usage.models import DayState, Source, SourceDay, Verification
 
@@ -84,7 +84,7 @@ def test_an_unexpectedly_empty_day_is_not_final_before_its_second_read(source: S
 def test_records_that_the_second_read_brings_are_kept(source: Source, listing: Listing) -> None:
     store_weeks_around(source, 5, 7, 6, 9)
     read_day(source, OLD)
-    listing.records[OLD] = [row(1, on=OLD), row(2, on=OLD)]
+    listing.records[OLD] = [build_run(1, on=OLD), build_run(2, on=OLD)]
     SourceDay.objects.filter(day=OLD).update(due_at=LONG_AGO)
 
     assert load_next(source.pk).inserted == 2
@@ -127,7 +127,7 @@ def test_an_unverified_day_outside_the_look_back_is_read_again_until_it_agrees(
     Source.objects.update(next_sync_at=get_database_time() + HOUR)
     unverified = Comparison(Verification.UNVERIFIED, [{"what": "count", "vendor": "3", "portal": "2"}])
     listing.checks = [unverified, unverified]
-    listing.records[OLD] = [row(1, on=OLD), row(2, on=OLD)]
+    listing.records[OLD] = [build_run(1, on=OLD), build_run(2, on=OLD)]
     read_day(source, OLD)
     day = SourceDay.objects.get(day=OLD)
     assert (day.state, day.verification) == (DayState.LOADED, Verification.UNVERIFIED)

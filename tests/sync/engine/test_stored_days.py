@@ -16,7 +16,7 @@ from django.db.models import F
 from sync.engine.scrub import scrub
 from sync.engine.spool import Spool
 from sync.models import LoadAttempt
-from tests.support.scripted_vendor import DAY, Listing, held, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, make_source, read_day
 from usage.data_quality import VENDOR_KINDS
 from usage.integrity import Mismatch, check_day
 from usage.models import DayState, EnvironmentDay, EnvironmentUsage, Restatement, Source, SourceDay
@@ -53,14 +53,14 @@ def delete_rows(count: int) -> None:
 
 
 def test_rows_deleted_by_sql_come_back_with_the_next_read_and_are_a_repair(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(534)]
+    listing.records[DAY] = [build_run(n) for n in range(534)]
     read_day(source)
     delete_rows(100)
 
     attempt = read_day(source)
 
     assert (attempt.outcome, attempt.inserted, attempt.unchanged) == (Outcome.REPAIRED, 100, 434)
-    assert len(held(source)) == get_day().records == 534
+    assert len(get_revisions(source)) == get_day().records == 534
     assert not Restatement.objects.exists()
     assert read_day(source).outcome == Outcome.UNCHANGED
 
@@ -78,7 +78,7 @@ def test_rows_deleted_by_sql_come_back_with_the_next_read_and_are_a_repair(sourc
 def test_any_change_of_a_stored_record_is_found_by_the_next_read(
     source: Source, listing: Listing, damage: dict[str, object]
 ) -> None:
-    listing.records[DAY] = [row(n, extra='{"size": 1.50}') for n in range(20)]
+    listing.records[DAY] = [build_run(n, extra='{"size": 1.50}') for n in range(20)]
     read_day(source)
     before = read_stored_day(EnvironmentUsage, get_day())
     EnvironmentUsage.objects.filter(record_id="run-7").update(**damage)
@@ -91,7 +91,7 @@ def test_any_change_of_a_stored_record_is_found_by_the_next_read(
 
 
 def test_the_digest_of_what_is_stored_depends_on_no_setting_of_the_session(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n, extra='{"size": 1.50}') for n in range(20)]
+    listing.records[DAY] = [build_run(n, extra='{"size": 1.50}') for n in range(20)]
     read_day(source)
     day = get_day()
 
@@ -103,10 +103,10 @@ def test_the_digest_of_what_is_stored_depends_on_no_setting_of_the_session(sourc
 
 def test_a_record_that_moves_renews_the_digest_of_both_days(source: Source, listing: Listing) -> None:
     following = DAY + timedelta(days=1)
-    listing.records[DAY] = [row(n) for n in range(5)]
+    listing.records[DAY] = [build_run(n) for n in range(5)]
     read_day(source)
-    moved = row(2)._replace(stopped_at=row(2).stopped_at + timedelta(days=1))
-    listing.records = {DAY: [row(n) for n in (0, 1, 3, 4)], following: [moved]}
+    moved = build_run(2)._replace(stopped_at=build_run(2).stopped_at + timedelta(days=1))
+    listing.records = {DAY: [build_run(n) for n in (0, 1, 3, 4)], following: [moved]}
 
     read_day(source, following)
 
@@ -117,10 +117,10 @@ def test_a_record_that_moves_renews_the_digest_of_both_days(source: Source, list
 
 def test_a_record_that_moves_does_not_hide_what_its_day_lost_before(source: Source, listing: Listing) -> None:
     following = DAY + timedelta(days=1)
-    listing.records[DAY] = [row(n) for n in range(30)]
+    listing.records[DAY] = [build_run(n) for n in range(30)]
     read_day(source)
     delete_rows(2)
-    listing.records[following] = [row(9)._replace(stopped_at=row(9).stopped_at + timedelta(days=1))]
+    listing.records[following] = [build_run(9)._replace(stopped_at=build_run(9).stopped_at + timedelta(days=1))]
 
     read_day(source, following)
 
@@ -132,7 +132,7 @@ def test_a_record_that_moves_does_not_hide_what_its_day_lost_before(source: Sour
 
 def test_verify_names_each_day_that_differs_and_repair_has_it_read_again(source: Source, listing: Listing) -> None:
     following = DAY + timedelta(days=1)
-    listing.records = {on: [row(n, on=on, record_id=f"{on}-{n}") for n in range(30)] for on in (DAY, following)}
+    listing.records = {on: [build_run(n, on=on, record_id=f"{on}-{n}") for n in range(30)] for on in (DAY, following)}
     for on in listing.records:
         read_day(source, on)
     assert run_verify() == (0, "2 days checked: every one is stored as it was read.\n")
@@ -149,14 +149,14 @@ def test_verify_names_each_day_that_differs_and_repair_has_it_read_again(source:
     status, text = run_verify("--repair")
     assert status == 0, text
     assert f"scripted {DAY}: repaired" in text
-    assert len(held(source)) == 30
+    assert len(get_revisions(source)) == 30
     assert run_verify()[0] == 0
 
 
 def test_verify_fails_where_a_vendor_was_removed_and_nobody_can_check_its_days(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listing.records[DAY] = [row(1)]
+    listing.records[DAY] = [build_run(1)]
     read_day(source)
     monkeypatch.delitem(VENDOR_KINDS, "scripted")
 
@@ -164,7 +164,7 @@ def test_verify_fails_where_a_vendor_was_removed_and_nobody_can_check_its_days(
 
 
 def test_verify_finds_roll_ups_that_differ_and_repair_mends_them(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(30)]
+    listing.records[DAY] = [build_run(n) for n in range(30)]
     read_day(source)
     EnvironmentDay.objects.update(runtime_seconds=1)
 
@@ -176,7 +176,7 @@ def test_verify_finds_roll_ups_that_differ_and_repair_mends_them(source: Source,
 def test_the_scrub_finds_a_wrong_day_makes_it_provisional_and_due(source: Source, listing: Listing) -> None:
     closed = make_source("closed", backfill_from=date(2025, 11, 3), look_back_days=1)
     on = closed.backfill_from
-    listing.records[on] = [row(n, on=on) for n in range(30)]
+    listing.records[on] = [build_run(n, on=on) for n in range(30)]
     read_day(closed, on)
     assert get_day(on).final
     delete_rows(1)
@@ -196,7 +196,7 @@ def test_the_scrub_finds_a_wrong_day_makes_it_provisional_and_due(source: Source
 def test_wrong_roll_ups_are_written_anew_though_the_day_comes_back_otherwise(listing: Listing) -> None:
     closed = make_source("closed", backfill_from=date(2025, 11, 3), look_back_days=1)
     on = closed.backfill_from
-    listing.records[on] = [row(n, on=on) for n in range(30)]
+    listing.records[on] = [build_run(n, on=on) for n in range(30)]
     read_day(closed, on)
     SourceDay.objects.update(digest="", checked_at=OLD)
     EnvironmentDay.objects.update(records=7)
@@ -209,14 +209,14 @@ def test_wrong_roll_ups_are_written_anew_though_the_day_comes_back_otherwise(lis
 
 
 def test_a_record_that_was_put_outside_of_its_day_comes_back(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(20)]
+    listing.records[DAY] = [build_run(n) for n in range(20)]
     read_day(source)
     EnvironmentUsage.objects.filter(record_id="run-7").update(stopped_at=F("stopped_at") + timedelta(days=2))
 
     attempt = read_day(source)
 
     assert (attempt.outcome, attempt.changed, attempt.unchanged) == (Outcome.REPAIRED, 1, 19)
-    assert EnvironmentUsage.objects.get(record_id="run-7").stopped_at == row(7).stopped_at
+    assert EnvironmentUsage.objects.get(record_id="run-7").stopped_at == build_run(7).stopped_at
     assert not Restatement.objects.exists()
 
 
@@ -278,7 +278,7 @@ def test_a_day_that_cannot_be_checked_keeps_no_other_from_its_check(
 ) -> None:
     following = DAY + timedelta(days=1)
     for on in (DAY, following):
-        listing.records[on] = [row(1, on=on, record_id=str(on))]
+        listing.records[on] = [build_run(1, on=on, record_id=str(on))]
         read_day(source, on)
     SourceDay.objects.update(checked_at=OLD + timedelta(hours=1))
     SourceDay.objects.filter(day=DAY).update(checked_at=OLD)
@@ -296,7 +296,7 @@ def test_a_day_that_cannot_be_checked_keeps_no_other_from_its_check(
 
 def test_verify_repairs_the_days_of_other_sources_where_one_is_halted(source: Source, listing: Listing) -> None:
     halted = make_source("halted")
-    listing.records[DAY] = [row(n) for n in range(5)]
+    listing.records[DAY] = [build_run(n) for n in range(5)]
     read_day(source)
     read_day(halted)
     EnvironmentUsage.objects.filter(record_id="run-1")._raw_delete("default")
@@ -308,13 +308,13 @@ def test_verify_repairs_the_days_of_other_sources_where_one_is_halted(source: So
     assert "halted: halted is halted: The key was refused." in text
     assert f"halted {DAY} still differs" in text
     assert f"scripted {DAY}: repaired" in text
-    assert len(held(source)) == 5
+    assert len(get_revisions(source)) == 5
 
 
 def test_an_unchanged_day_is_neither_copied_nor_written(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listing.records[DAY] = [row(n) for n in range(50)]
+    listing.records[DAY] = [build_run(n) for n in range(50)]
     read_day(source)
     monkeypatch.setattr("sync.engine.merge.DayMerge.copy", None)
 
@@ -324,7 +324,7 @@ def test_an_unchanged_day_is_neither_copied_nor_written(
 def test_the_spool_file_has_no_name_and_is_its_owners_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sync.engine.spool.BYTES_IN_MEMORY", 1000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    rows = [row(n) for n in range(500)]
+    rows = [build_run(n) for n in range(500)]
     with Spool(EnvironmentUsage) as spool:
         for start in range(0, 500, 100):
             spool.add(rows[start : start + 100])
@@ -341,9 +341,9 @@ def test_a_full_disk_fails_the_day_in_words(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("sync.engine.spool.BYTES_IN_MEMORY", 1000)
-    listing.records[DAY] = [row(n) for n in range(2000)]
+    listing.records[DAY] = [build_run(n) for n in range(2000)]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    listing.during = lambda day, at: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    listing.before_page = lambda day, at: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         attempt = read_day(source)
     finally:
@@ -353,5 +353,5 @@ def test_a_full_disk_fails_the_day_in_words(
     assert "The worker cannot use its temporary file (File too large)" in attempt.error
     assert get_day().state == DayState.FAILED
     assert not EnvironmentUsage.objects.exists()
-    listing.during = None
+    listing.before_page = None
     assert read_day(source).outcome == Outcome.LOADED

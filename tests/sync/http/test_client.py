@@ -20,7 +20,7 @@ from sync.errors import (
     VendorUnavailable,
 )
 from sync.http import Bounds, VendorHTTP
-from tests.support.raw_vendor import HEAD, SECRET, WHOLE, client, failure, pack_spaces, raw, reset
+from tests.support.raw_vendor import COMPLETE, HEAD, SECRET, build_client, get_error, pack_spaces, reset, serve_raw
 from tests.support.vendor_http import _without_waiting as _without_waiting
 from tests.support.vendor_http import http as http
 
@@ -75,7 +75,7 @@ def test_one_connection_serves_many_requests():
             connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
             connection.recv(65536)
 
-    with raw(respond_three_times) as address, client(address) as http:
+    with serve_raw(respond_three_times) as address, build_client(address) as http:
         assert [http.get("/") for _ in range(3)] == [b"{}"] * 3
     assert len(connections) == 1
 
@@ -141,7 +141,7 @@ def test_a_refused_request_is_not_tried_again_and_says_why(
         b"",
         b"HTTP/1.1 200 O",
         b"nonsense\r\n\r\n",
-        WHOLE[:-3],
+        COMPLETE[:-3],
         HEAD + b'\r\n{"a": [1, 2',
         HEAD + b'Content-Length: 6\r\n\r\n{"a": ',
         HEAD + b'Transfer-Encoding: chunked\r\n\r\n4\r\n{"a"\r\n',
@@ -151,13 +151,13 @@ def test_a_refused_request_is_not_tried_again_and_says_why(
     ],
 )
 def test_a_broken_answer_is_asked_for_again(broken: bytes | Callable[[socket.socket], None]):
-    with raw(broken, WHOLE) as address, client(address) as http:
+    with serve_raw(broken, COMPLETE) as address, build_client(address) as http:
         assert http.get("/") == b'{"a": 1}'
         assert http.stats.retries == 1
 
 
 def test_wrong_json_that_is_whole_is_left_to_the_reader():
-    with raw(HEAD + b'\r\n{"a": oops}') as address, client(address) as http:
+    with serve_raw(HEAD + b'\r\n{"a": oops}') as address, build_client(address) as http:
         assert http.get("/") == b'{"a": oops}'
 
 
@@ -196,8 +196,8 @@ def test_a_wait_longer_than_a_worker_may_sleep_is_handed_to_the_queue(httpserver
 
 def test_a_vendor_that_hangs_is_given_up_in_plain_words():
     message = r"did not answer within 0\.2 seconds\. Gave up after 2"
-    with raw(lambda connection: time.sleep(2)) as address, client(address, timeout=0.2, attempts=2) as http:
-        assert failure(http, VendorUnavailable, message)
+    with serve_raw(lambda connection: time.sleep(2)) as address, build_client(address, timeout=0.2, attempts=2) as http:
+        assert get_error(http, VendorUnavailable, message)
 
 
 def test_a_body_that_only_drips_is_given_up():
@@ -207,8 +207,8 @@ def test_a_body_that_only_drips_is_given_up():
             connection.sendall(b" ")
             time.sleep(0.02)
 
-    with raw(drip) as address, client(address, exchange_seconds=0.3, attempts=2) as http:
-        assert failure(http, VendorUnavailable, "too slowly")
+    with serve_raw(drip) as address, build_client(address, exchange_seconds=0.3, attempts=2) as http:
+        assert get_error(http, VendorUnavailable, "too slowly")
 
 
 # How much.
@@ -227,15 +227,15 @@ PACKED = HEAD + b"Content-Encoding: gzip\r\n\r\n"
     ids=["announced", "sent", "packed to a thousandth", "packed, and hardly too large"],
 )
 def test_an_answer_that_is_too_large_is_refused_unread(response: bytes | Callable[[socket.socket], None]):
-    with raw(response) as address, client(address) as http:
+    with serve_raw(response) as address, build_client(address) as http:
         with pytest.raises(InvalidResponse, match="larger than the 100,000 bytes"):
             http.get("/")
         assert http.stats.requests == 1
 
 
 def test_an_answer_packed_in_a_way_nobody_asked_for_is_refused():
-    with raw(HEAD + b"Content-Encoding: br\r\n\r\nxx") as address, client(address) as http:
-        assert failure(http, InvalidResponse, "packed as 'br'")
+    with serve_raw(HEAD + b"Content-Encoding: br\r\n\r\nxx") as address, build_client(address) as http:
+        assert get_error(http, InvalidResponse, "packed as 'br'")
 
 
 # Where to.

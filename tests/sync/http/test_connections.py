@@ -22,7 +22,7 @@ from sync.errors import (
     VendorUnavailable,
 )
 from sync.http import Bounds, VendorHTTP
-from tests.support.raw_vendor import SECRET, client, failure, raw
+from tests.support.raw_vendor import SECRET, build_client, get_error, serve_raw
 from tests.support.vendor_http import _without_waiting as _without_waiting
 from tests.support.vendor_http import http as http
 
@@ -30,22 +30,22 @@ from tests.support.vendor_http import http as http
 def test_a_refused_connection_is_named():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with client(f"http://127.0.0.1:{port}", attempts=1) as http:
-        assert failure(http, VendorUnavailable, rf"127\.0\.0\.1:{port} refused the connection")
+    with build_client(f"http://127.0.0.1:{port}", attempts=1) as http:
+        assert get_error(http, VendorUnavailable, rf"127\.0\.0\.1:{port} refused the connection")
 
 
 def test_an_unknown_name_is_named():
     bounds = Bounds(attempts=1)
     with VendorHTTP("https://nowhere.invalid", "x", hosts=["nowhere.invalid"], bounds=bounds) as http:
-        assert failure(http, VendorUnavailable, r"name nowhere\.invalid could not be resolved")
+        assert get_error(http, VendorUnavailable, r"name nowhere\.invalid could not be resolved")
 
 
 def test_a_server_without_tls_is_named():
     with (
-        raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address,
-        client(address.replace("http:", "https:"), attempts=1) as http,
+        serve_raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address,
+        build_client(address.replace("http:", "https:"), attempts=1) as http,
     ):
-        assert failure(http, VendorUnavailable, "No TLS connection")
+        assert get_error(http, VendorUnavailable, "No TLS connection")
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def test_a_certificate_that_nobody_vouches_for_is_named_at_once(self_signed: ssl
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_accept_tls, args=(listener, self_signed))
         thread.start()
-        with client(f"https://127.0.0.1:{listener.getsockname()[1]}") as http:
-            assert failure(http, VendorUnavailable, "certificate of .* is not to be trusted: self-signed")
+        with build_client(f"https://127.0.0.1:{listener.getsockname()[1]}") as http:
+            assert get_error(http, VendorUnavailable, "certificate of .* is not to be trusted: self-signed")
             assert http.stats.requests == 1
         thread.join()
 
@@ -99,9 +99,9 @@ def test_a_lost_lease_ends_the_read_before_the_next_request(httpserver: HTTPServ
             raise LeaseLost("taken over")
 
     httpserver.expect_request("/").respond_with_data("{}")
-    with client(httpserver.url_for(""), renew) as reading:
+    with build_client(httpserver.url_for(""), renew) as reading:
         assert [reading.get("/"), reading.get("/")] == [b"{}"] * 2
-        failure(reading, LeaseLost, "taken over")
+        get_error(reading, LeaseLost, "taken over")
     assert reading.stats.requests == 2
 
 
@@ -128,7 +128,7 @@ def test_requests_in_the_background_run_side_by_side():
         barrier.wait()
         return Response(request.get_data())
 
-    with HTTPServer(threaded=True) as server, client(server.url_for("")) as http:
+    with HTTPServer(threaded=True) as server, build_client(server.url_for("")) as http:
         server.expect_request("/").respond_with_handler(respond_together)
         pending = [http.post_ahead("/", body) for body in (b"[1]", b"[2]")]
         assert [get_body() for get_body in pending] == [b"[1]", b"[2]"]
@@ -151,7 +151,7 @@ def test_a_lease_is_renewed_by_the_thread_that_reads_while_it_waits(monkeypatch:
         if len(thread_ids) == 4:
             raise LeaseLost("taken over")
 
-    with raw(lambda connection: time.sleep(1)) as address, client(address) as http:
+    with serve_raw(lambda connection: time.sleep(1)) as address, build_client(address) as http:
         http._before_request = renew
         get_body = http.post_ahead("/", b"{}")
         with pytest.raises(LeaseLost):

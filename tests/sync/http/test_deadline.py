@@ -12,7 +12,7 @@ import stamina
 from sync.errors import LeaseLost, VendorUnavailable
 from sync.http import Bounds, VendorHTTP
 from sync.http.background import BackgroundThreads
-from tests.support.raw_vendor import HEAD, WHOLE, client, failure, raw, trickle
+from tests.support.raw_vendor import COMPLETE, HEAD, build_client, get_error, serve_raw, trickle
 
 # A bound on time in these tests has ten times the headroom and more: without a deadline they would last for ever.
 SOON = 10.0
@@ -49,9 +49,9 @@ TRICKLING = {
 @pytest.mark.parametrize("case", TRICKLING)
 def test_an_answer_that_trickles_ends_at_the_deadline(case: str):
     started_at = time.monotonic()
-    with raw(TRICKLING[case]) as address:
-        with client(address, exchange_seconds=0.5, attempts=2) as http:
-            failure(
+    with serve_raw(TRICKLING[case]) as address:
+        with build_client(address, exchange_seconds=0.5, attempts=2) as http:
+            get_error(
                 http, VendorUnavailable, r"too slowly: it was not there after 0\.5 seconds\. Gave up after 2 attempts"
             )
     assert http.stats.requests == 2
@@ -60,9 +60,9 @@ def test_an_answer_that_trickles_ends_at_the_deadline(case: str):
 
 def test_a_tls_handshake_that_never_ends_is_given_up():
     started_at = time.monotonic()
-    with raw(drip(b"\x16\x03\x03\x40\x00", b"\0")) as address:
-        with client(address.replace("http:", "https:"), exchange_seconds=0.5, attempts=1) as http:
-            failure(http, VendorUnavailable, "too slowly|in time|No TLS")
+    with serve_raw(drip(b"\x16\x03\x03\x40\x00", b"\0")) as address:
+        with build_client(address.replace("http:", "https:"), exchange_seconds=0.5, attempts=1) as http:
+            get_error(http, VendorUnavailable, "too slowly|in time|No TLS")
     assert time.monotonic() - started_at < SOON
 
 
@@ -71,8 +71,8 @@ def test_a_name_that_is_never_resolved_is_given_up(monkeypatch: pytest.MonkeyPat
     # A resolver that hangs cannot be had here, and Python cannot interrupt one.
     monkeypatch.setattr("sync.http.network.socket.getaddrinfo", lambda *_, **__: never.wait(60))
     started_at = time.monotonic()
-    with client("http://localhost:9", exchange_seconds=0.5, attempts=1) as http:
-        failure(http, VendorUnavailable, "could not be reached in time")
+    with build_client("http://localhost:9", exchange_seconds=0.5, attempts=1) as http:
+        get_error(http, VendorUnavailable, "could not be reached in time")
     never.set()
     assert time.monotonic() - started_at < SOON
 
@@ -81,7 +81,7 @@ def test_a_name_that_no_resolver_takes_is_named():
     with VendorHTTP(
         "https://" + "a" * 70 + ".example", "x", hosts=["a" * 70 + ".example"], bounds=Bounds(attempts=1)
     ) as http:
-        failure(http, VendorUnavailable, "could not be resolved|failed")
+        get_error(http, VendorUnavailable, "could not be resolved|failed")
 
 
 def test_a_body_that_moves_goes_on_after_the_deadline():
@@ -94,8 +94,8 @@ def test_a_body_that_moves_goes_on_after_the_deadline():
             time.sleep(0.03)
 
     started_at = time.monotonic()
-    with raw(slowly) as address:
-        with client(address, exchange_seconds=0.5, progress_bytes=3000, progress_seconds=1.0) as http:
+    with serve_raw(slowly) as address:
+        with build_client(address, exchange_seconds=0.5, progress_bytes=3000, progress_seconds=1.0) as http:
             assert http.get("/") == body
     assert http.stats.requests == 1
     assert time.monotonic() - started_at > 1.5  # It did go on: three times the deadline.
@@ -107,9 +107,9 @@ def test_a_body_that_stops_moving_is_given_up():
         trickle(connection, b" ", 0.05)
 
     started_at = time.monotonic()
-    with raw(stall) as address:
-        with client(address, exchange_seconds=0.3, progress_bytes=3000, progress_seconds=0.5, attempts=1) as http:
-            failure(http, VendorUnavailable, "too slowly")
+    with serve_raw(stall) as address:
+        with build_client(address, exchange_seconds=0.3, progress_bytes=3000, progress_seconds=0.5, attempts=1) as http:
+            get_error(http, VendorUnavailable, "too slowly")
     assert time.monotonic() - started_at < SOON
 
 
@@ -145,9 +145,9 @@ def test_a_worker_that_lost_its_lease_stops_reading(case: str):
             ended.set()
 
     thread_ids: list[int] = []
-    with raw(watch) as address:
-        with client(address, lose_lease_after(3, thread_ids), timeout=60.0) as http:
-            failure(http, LeaseLost, "taken over")
+    with serve_raw(watch) as address:
+        with build_client(address, lose_lease_after(3, thread_ids), timeout=60.0) as http:
+            get_error(http, LeaseLost, "taken over")
         assert ended.wait(SOON), "the connection is still read from"
     assert set(thread_ids) == {threading.get_ident()}
     assert http.stats.requests == 1
@@ -158,7 +158,7 @@ def test_a_lease_is_renewed_while_a_retry_waits():
     stamina.set_testing(False)
     renewals: list[float] = []
     busy = b"HTTP/1.1 429 Busy\r\nRetry-After: 1\r\n\r\n"
-    with raw(busy, WHOLE) as address, client(address, lambda: renewals.append(time.monotonic())) as http:
+    with serve_raw(busy, COMPLETE) as address, build_client(address, lambda: renewals.append(time.monotonic())) as http:
         assert http.get("/") == b'{"a": 1}'
     assert len(renewals) > 5
 
@@ -168,9 +168,9 @@ def test_a_lost_lease_ends_a_wait_and_what_was_to_follow():
     stamina.set_testing(False)
     thread_ids: list[int] = []
     started_at = time.monotonic()
-    with raw(b"HTTP/1.1 503 Busy\r\nRetry-After: 2\r\n\r\n", WHOLE) as address:
-        with client(address, lose_lease_after(3, thread_ids)) as http:
-            failure(http, LeaseLost, "taken over")
+    with serve_raw(b"HTTP/1.1 503 Busy\r\nRetry-After: 2\r\n\r\n", COMPLETE) as address:
+        with build_client(address, lose_lease_after(3, thread_ids)) as http:
+            get_error(http, LeaseLost, "taken over")
         assert time.monotonic() - started_at < 2
         time.sleep(3)
     assert http.stats.requests == 1
@@ -191,8 +191,8 @@ def test_requests_in_the_background_end_with_the_read():
                 pass
         ended.release()
 
-    with raw(hang) as address:
-        with client(address, timeout=60.0) as http:
+    with serve_raw(hang) as address:
+        with build_client(address, timeout=60.0) as http:
             for _ in range(6):
                 http.post_ahead("/", b"{}")
             assert all(started.acquire(timeout=SOON) for _ in range(4))

@@ -37,10 +37,14 @@ def test_the_environment_names_the_proxy_of_an_address(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    found = network.find_proxy(httpx2.URL(url))
-    address = (found.url.scheme.decode(), found.url.host.decode(), found.url.port) if found else None
+    actual_proxy = network.find_proxy(httpx2.URL(url))
+    address = (
+        (actual_proxy.url.scheme.decode(), actual_proxy.url.host.decode(), actual_proxy.url.port)
+        if actual_proxy
+        else None
+    )
     assert address == proxy
-    assert found is None or (found.ssl_context is not None) == (found.url.scheme == b"https")
+    assert actual_proxy is None or (actual_proxy.ssl_context is not None) == (actual_proxy.url.scheme == b"https")
 
 
 def test_the_name_and_password_of_a_proxy_are_sent_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

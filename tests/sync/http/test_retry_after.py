@@ -14,7 +14,7 @@ from pytest_httpserver import HTTPServer
 
 from sync.errors import LONGEST_RETRY_AFTER, ReadDeferred, SyncError, VendorUnavailable
 from sync.http.retry_after import parse_retry_after
-from tests.support.raw_vendor import SECRET, client, failure
+from tests.support.raw_vendor import SECRET, build_client, get_error
 
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 SIX_HOURS = 6 * 60 * 60.0
@@ -136,7 +136,7 @@ def test_nonsense_is_ignored_with_a_note_that_names_the_host(
 ):
     httpserver.expect_ordered_request("/").respond_with_data("", status=429, headers={"Retry-After": header})
     httpserver.expect_ordered_request("/").respond_with_data(b"{}")
-    with client(httpserver.url_for("")) as http:
+    with build_client(httpserver.url_for("")) as http:
         assert http.get("/") == b"{}"
     notes: list[Any] = [record.msg for record in caplog.records if record.name.startswith("sync.http")]
     note = next(note for note in notes if note["event"].startswith("Retry-After ignored"))
@@ -148,8 +148,8 @@ def test_nonsense_is_ignored_with_a_note_that_names_the_host(
 @pytest.mark.parametrize("digits", ["1000000000000", "9" * 25, "9" * 400])
 def test_a_wait_of_centuries_leaves_the_worker_as_one_of_hours(httpserver: HTTPServer, digits: str):
     httpserver.expect_request("/").respond_with_data("", status=503, headers={"Retry-After": digits})
-    with client(httpserver.url_for("")) as http:
-        error = failure(http, VendorUnavailable, "cannot answer now")
+    with build_client(httpserver.url_for("")) as http:
+        error = get_error(http, VendorUnavailable, "cannot answer now")
     assert error.retry_after == SIX_HOURS
 
 

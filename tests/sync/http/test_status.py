@@ -10,7 +10,7 @@ import pytest
 import stamina
 
 from sync.errors import CredentialError, HostNotAllowed, InvalidResponse, RequestRejected, SyncError, VendorUnavailable
-from tests.support.raw_vendor import HEAD, WHOLE, client, failure, pack_spaces, raw, reset, trickle
+from tests.support.raw_vendor import COMPLETE, HEAD, build_client, get_error, pack_spaces, reset, serve_raw, trickle
 
 GZIP = HEAD + b"Content-Encoding: gzip\r\n"
 RECORDS = b'{"records": [' + b",".join(b'{"id": %d}' % number for number in range(10_000)) + b"]}"
@@ -68,9 +68,9 @@ def build_response(status: bytes, headers: bytes, body: Body) -> Body:
 )
 def test_the_status_of_an_error_decides_whatever_its_body_is(broken: str, status: bytes, kind: type[SyncError]):
     headers, body = BROKEN[broken]
-    with raw(build_response(status, b"Retry-After: 77\r\n" + headers, body)) as address:
-        with client(address, error_seconds=0.3) as http:
-            error = failure(http, kind, f"HTTP {status[:3].decode()}")
+    with serve_raw(build_response(status, b"Retry-After: 77\r\n" + headers, body)) as address:
+        with build_client(address, error_seconds=0.3) as http:
+            error = get_error(http, kind, f"HTTP {status[:3].decode()}")
     assert http.stats.requests == 1
     assert error.retry_after == (77 if kind is VendorUnavailable else None)
 
@@ -79,20 +79,20 @@ def test_a_packed_error_gives_its_reason():
     packed = gzip.compress(b'{"message": "key expired"}')
     for name in (b"gzip", b"X-GZIP", b" gzip "):
         with (
-            raw(build_response(b"401 No", b"Content-Encoding: " + name + b"\r\n", packed)) as address,
-            client(address) as http,
+            serve_raw(build_response(b"401 No", b"Content-Encoding: " + name + b"\r\n", packed)) as address,
+            build_client(address) as http,
         ):
-            failure(http, CredentialError, "HTTP 401: key expired")
+            get_error(http, CredentialError, "HTTP 401: key expired")
 
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_redirect_is_judged_by_its_target_whatever_its_body_is(broken: str):
     headers, body = BROKEN[broken]
     redirect_away = build_response(b"307 Away", b"Location: http://elsewhere.example/\r\n" + headers, body)
-    with raw(redirect_away) as address, client(address) as http:
-        failure(http, HostNotAllowed, "redirects to elsewhere.example")
+    with serve_raw(redirect_away) as address, build_client(address) as http:
+        get_error(http, HostNotAllowed, "redirects to elsewhere.example")
     redirect_here = build_response(b"307 Here", b"Location: /new\r\n" + headers, body)
-    with raw(redirect_here, WHOLE) as address, client(address) as http:
+    with serve_raw(redirect_here, COMPLETE) as address, build_client(address) as http:
         assert http.get("/") == b'{"a": 1}'
 
 
@@ -105,9 +105,9 @@ def test_a_connection_is_used_again_after_an_error_that_was_read_to_its_end():
             connection.sendall(b"HTTP/1.1 422 Odd\r\nContent-Length: 2\r\n\r\n{}")
             connection.recv(65536)
 
-    with raw(refuse_twice) as address, client(address) as http:
+    with serve_raw(refuse_twice) as address, build_client(address) as http:
         for _ in range(2):
-            failure(http, RequestRejected, "HTTP 422")
+            get_error(http, RequestRejected, "HTTP 422")
     assert len(connections) == 1
 
 
@@ -128,8 +128,8 @@ def test_a_connection_is_used_again_after_an_error_that_was_read_to_its_end():
 )
 @pytest.mark.parametrize("name", [b"gzip", b"x-gzip", b"GZip"])
 def test_every_member_of_a_packed_body_is_read(packed: bytes, name: bytes):
-    with raw(HEAD + b"Content-Encoding: " + name + b"\r\n\r\n" + packed) as address:
-        with client(address, max_bytes=1_000_000) as http:
+    with serve_raw(HEAD + b"Content-Encoding: " + name + b"\r\n\r\n" + packed) as address:
+        with build_client(address, max_bytes=1_000_000) as http:
             assert http.get("/") == RECORDS
     assert http.stats.bytes == len(packed)
 
@@ -142,7 +142,7 @@ def test_members_that_arrive_byte_by_byte_are_read():
         for byte in packed:
             connection.sendall(bytes([byte]))
 
-    with raw(drip) as address, client(address) as http:
+    with serve_raw(drip) as address, build_client(address) as http:
         assert http.get("/") == b'{"a":1}'
 
 
@@ -159,7 +159,7 @@ def test_members_that_arrive_byte_by_byte_are_read():
     ids=["nothing", "no end", "second member cut off", "garbage after", "wrong checksum", "another packing"],
 )
 def test_a_packed_success_that_is_not_all_there_is_asked_for_again(packed: bytes):
-    with raw(GZIP + b"\r\n" + packed, WHOLE) as address, client(address) as http:
+    with serve_raw(GZIP + b"\r\n" + packed, COMPLETE) as address, build_client(address) as http:
         assert http.get("/") == b'{"a": 1}'
         assert http.stats.retries == 1
 
@@ -174,27 +174,33 @@ def test_a_packed_success_that_is_not_all_there_is_asked_for_again(packed: bytes
     ids=["three members", "many empty members", "small member and bomb"],
 )
 def test_members_are_too_large_together(packed: bytes):
-    with raw(GZIP + b"\r\n" + packed) as address, client(address) as http:
-        failure(http, InvalidResponse, "larger than the 100,000 bytes")
+    with serve_raw(GZIP + b"\r\n" + packed) as address, build_client(address) as http:
+        get_error(http, InvalidResponse, "larger than the 100,000 bytes")
     assert http.stats.requests == 1
 
 
 @pytest.mark.parametrize("name", ["br", "zstd", "deflate", "gzip, gzip", "x-unknown" * 100])
 def test_another_packing_is_refused_by_name(name: str):
-    with raw(HEAD + f"Content-Encoding: {name}\r\n\r\n".encode() + b"xx") as address, client(address) as http:
-        failure(http, InvalidResponse, f"packed as '{name[:40]}'")
+    with (
+        serve_raw(HEAD + f"Content-Encoding: {name}\r\n\r\n".encode() + b"xx") as address,
+        build_client(address) as http,
+    ):
+        get_error(http, InvalidResponse, f"packed as '{name[:40]}'")
 
 
 @pytest.mark.parametrize(
     "length", [b"many", b"-1", b"8, 9", b"8.0", b"1e3", b"9" * 25, b"9" * 5000, b"\xb2", b"+8", b"0x8", b""]
 )
 def test_a_length_that_is_none_is_a_failure_of_the_vendor(length: bytes):
-    with raw(HEAD + b"Content-Length: " + length + b'\r\n\r\n{"a": 1}') as address, client(address) as http:
+    with serve_raw(HEAD + b"Content-Length: " + length + b'\r\n\r\n{"a": 1}') as address, build_client(address) as http:
         with pytest.raises((VendorUnavailable, InvalidResponse)):
             http.get("/")
 
 
 @pytest.mark.parametrize("length", [b"7", b"9", b"8, 8"])
 def test_a_length_that_lies_gives_no_part_of_an_answer(length: bytes):
-    with raw(HEAD + b"Content-Length: " + length + b'\r\n\r\n{"a": 1}', WHOLE) as address, client(address) as http:
+    with (
+        serve_raw(HEAD + b"Content-Length: " + length + b'\r\n\r\n{"a": 1}', COMPLETE) as address,
+        build_client(address) as http,
+    ):
         assert http.get("/") == b'{"a": 1}'

@@ -17,8 +17,8 @@ from sync.vendors.gcore.request import SORTABLE
 from sync.vendors.gcore.sandbox.kinds import KINDS, PROJECTS, REGIONS, STAGES, TEAMS
 from sync.vendors.gcore.schema import USAGE_REPORT
 from tests.support.gcore_contract import TABLE
-from tests.support.mirrored_portal import CREDENTIAL, FIRST, Pair, instant, key, read_once
-from tests.support.mirrored_portal import still as still
+from tests.support.mirrored_portal import CREDENTIAL, FIRST, Pair, create_mirror_key, format_instant, read_once
+from tests.support.mirrored_portal import frozen_sandbox as frozen_sandbox
 from usage.models import ResourceUsage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,8 +30,8 @@ by_hypothesis = settings(
 
 
 @pytest.fixture
-def pair(still: Any, transactional_db: None) -> Pair:
-    return Pair(still, read_once(still, "gcore", end=END))
+def pair(frozen_sandbox: Any, transactional_db: None) -> Pair:
+    return Pair(frozen_sandbox, read_once(frozen_sandbox, "gcore", end=END))
 
 
 def parse_report(response: Any) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def periods() -> st.SearchStrategy[dict[str, Any]]:
     def period(first: int, length: int, hour: int, last: bool) -> dict[str, Any]:
         end = min(first + length, DAYS - last)
         return {
-            "time_from": instant(FIRST, 24 * min(first, end) + hour),
-            "time_to": instant(FIRST, 24 * end),
+            "time_from": format_instant(FIRST, 24 * min(first, end) + hour),
+            "time_to": format_instant(FIRST, 24 * end),
             "enable_last_day": last,
         }
 
@@ -139,7 +139,7 @@ def test_every_type_can_be_filtered_by_every_field_of_the_table(pair: Pair) -> N
     assert {name: list(fields) for name, fields in FILTERS.items() if name in TABLE} == {
         name: kind.filters for name, kind in TABLE.items()
     }
-    params = {"time_from": instant(FIRST), "time_to": instant(END), "limit": 1000}
+    params = {"time_from": format_instant(FIRST), "time_to": format_instant(END), "limit": 1000}
     rows = parse_report(pair.vendor(USAGE_REPORT, params))["resources"]
     for name, field in ((name, field) for name, kind in TABLE.items() for field in kind.filters):
         values = sorted({str(row[field]) for row in rows if row["type"] == name and row[field] is not None})[::2]
@@ -154,15 +154,20 @@ def test_numbers_keep_every_digit(pair: Pair) -> None:
     row = ResourceUsage.objects.filter(day=FIRST).order_by("id").first()
     exact = Decimal("12345678901234567890.123456789012345678901234567890")
     ResourceUsage.objects.filter(pk=row.pk).update(consumed_quantity=exact)
-    body = {"time_from": instant(FIRST), "time_to": instant(FIRST, 24), "limit": 1000, "types": [row.resource_type]}
+    body = {
+        "time_from": format_instant(FIRST),
+        "time_to": format_instant(FIRST, 24),
+        "limit": 1000,
+        "types": [row.resource_type],
+    }
     report = parse_report(pair.mirror(USAGE_REPORT, body))
     assert [resource["billing_value"] for resource in report["resources"]].count(exact) == 1
 
 
 def test_a_type_that_nobody_documented_is_given_as_it_came(pair: Pair) -> None:
     body = {
-        "time_from": instant(FIRST),
-        "time_to": instant(FIRST, 24),
+        "time_from": format_instant(FIRST),
+        "time_to": format_instant(FIRST, 24),
         "limit": 1000,
         "types": ["inference_public_models"],
     }
@@ -172,11 +177,11 @@ def test_a_type_that_nobody_documented_is_given_as_it_came(pair: Pair) -> None:
 
 
 def test_the_vendors_sdk_gets_the_same_objects(pair: Pair, live_server: Any) -> None:
-    params: dict[str, Any] = {"time_from": instant(FIRST), "time_to": instant(END), "limit": 1000}
+    params: dict[str, Any] = {"time_from": format_instant(FIRST), "time_to": format_instant(END), "limit": 1000}
     vendor_url, mirror_url = f"{pair.server.url}/gcore", f"{live_server.url}/mirror/gcore-main"
     with (
         gcore.Gcore(api_key=CREDENTIAL, base_url=vendor_url, max_retries=0) as vendor,
-        gcore.Gcore(api_key=key(pair.source), base_url=mirror_url, max_retries=0) as mirror,
+        gcore.Gcore(api_key=create_mirror_key(pair.source), base_url=mirror_url, max_retries=0) as mirror,
     ):
         get: Callable[..., Any] = mirror.cloud.usage_reports.get
         vendor_report, mirror_report = vendor.cloud.usage_reports.get(**params), get(**params)
@@ -198,7 +203,9 @@ def test_the_vendors_sdk_gets_the_same_objects(pair: Pair, live_server: Any) -> 
 def test_the_vendors_sdk_gets_the_same_objects_whatever_it_asks(pair: Pair, live_server: Any) -> None:
     with (
         gcore.Gcore(api_key=CREDENTIAL, base_url=f"{pair.server.url}/gcore", max_retries=0) as vendor,
-        gcore.Gcore(api_key=key(pair.source), base_url=f"{live_server.url}/mirror/gcore-main", max_retries=0) as mirror,
+        gcore.Gcore(
+            api_key=create_mirror_key(pair.source), base_url=f"{live_server.url}/mirror/gcore-main", max_retries=0
+        ) as mirror,
     ):
         sdk_params = inspect.signature(vendor.cloud.usage_reports.get).parameters.keys()
 
@@ -231,14 +238,14 @@ def test_the_vendors_sdk_gets_the_same_objects_whatever_it_asks(pair: Pair, live
         {"types": ["spaceship"]},
         {"order_by": ["price.asc"]},
         {"schema_filter": {"type": "instance", "field": "ip_address", "values": []}},
-        {"time_to": instant(FIRST, -24)},
+        {"time_to": format_instant(FIRST, -24)},
         {"tags": {"conditions": [], "condition_type": "XOR"}},
         {"tags": {"conditions": [{}] * 101}},
         {"time_to": "9999-12-31T00:00:00Z", "enable_last_day": True},
     ],
 )
 def test_wrong_input_gets_the_vendors_kind_of_400(pair: Pair, overrides: dict[str, Any]) -> None:
-    body = {"time_from": instant(FIRST), "time_to": instant(END), **overrides}
+    body = {"time_from": format_instant(FIRST), "time_to": format_instant(END), **overrides}
     mirror, vendor = pair.mirror(USAGE_REPORT, body), pair.vendor(USAGE_REPORT, body)
     mirror_error, vendor_error = json.loads(mirror.body), json.loads(vendor.body)
     assert (mirror.status, mirror_error["invalid_fields"].keys()) == (400, vendor_error["invalid_fields"].keys())
@@ -246,7 +253,7 @@ def test_wrong_input_gets_the_vendors_kind_of_400(pair: Pair, overrides: dict[st
 
 
 def test_what_was_withdrawn_is_not_reported(pair: Pair) -> None:
-    body = {"time_from": instant(FIRST), "time_to": instant(FIRST, 24), "limit": 1}
+    body = {"time_from": format_instant(FIRST), "time_to": format_instant(FIRST, 24), "limit": 1}
     before = parse_report(pair.mirror(USAGE_REPORT, body))["count"]
     withdrawn = ResourceUsage.objects.filter(day=FIRST).values_list("pk", flat=True)[:3]
     ResourceUsage.objects.filter(pk__in=list(withdrawn)).update(withdrawn_at=datetime.now(UTC))

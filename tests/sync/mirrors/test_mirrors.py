@@ -17,15 +17,18 @@ from sync.vendors.gcore.schema import USAGE_REPORT
 from sync.vendors.ona.connect import LIST
 from sync.vendors.workato.schema import USAGE
 from tests.support.factories import EnvironmentUsageFactory, SourceFactory
-from tests.support.mirrored_portal import FIRST, ZONES, instant, key
+from tests.support.mirrored_portal import FIRST, ZONES, create_mirror_key, format_instant
 from usage.models import Source, SourceDay
 
 pytestmark = pytest.mark.django_db
 END = FIRST + timedelta(days=2)
 REQUESTS: dict[str, tuple[str, Any]] = {
-    "ona": (f"/api{LIST}", {"filter": {"dateRange": {"startTime": instant(FIRST), "endTime": instant(END)}}}),
-    "gcore": (USAGE_REPORT, {"time_from": instant(FIRST), "time_to": instant(END)}),
-    "workato": (USAGE, {"from": instant(FIRST, -1), "to": instant(END, -1), "workspace_ids": [1]}),
+    "ona": (
+        f"/api{LIST}",
+        {"filter": {"dateRange": {"startTime": format_instant(FIRST), "endTime": format_instant(END)}}},
+    ),
+    "gcore": (USAGE_REPORT, {"time_from": format_instant(FIRST), "time_to": format_instant(END)}),
+    "workato": (USAGE, {"from": format_instant(FIRST, -1), "to": format_instant(END, -1), "workspace_ids": [1]}),
 }
 
 
@@ -54,7 +57,7 @@ def test_every_vendor_has_a_mirror() -> None:
 @pytest.mark.parametrize("vendor", REQUESTS)
 def test_a_token_travels_in_the_vendors_own_header(vendor: str) -> None:
     create_source(vendor)
-    response = send_request(vendor, key())
+    response = send_request(vendor, create_mirror_key())
     assert response.status_code == 200, response.content
     assert response["Portal-Complete"] == "true"
     assert response["Portal-Complete-Through"] == str(END - timedelta(days=1))
@@ -64,7 +67,7 @@ def test_a_token_travels_in_the_vendors_own_header(vendor: str) -> None:
 def test_days_that_are_not_held_completely_are_told_of(vendor: str) -> None:
     source = create_source(vendor)
     SourceDay.objects.filter(source=source, day=END - timedelta(days=1)).update(complete=False)
-    response = send_request(vendor, key())
+    response = send_request(vendor, create_mirror_key())
     assert (response.status_code, response["Portal-Complete"]) == (200, "false")
     assert response["Portal-Complete-Through"] == str(FIRST)
 
@@ -72,9 +75,9 @@ def test_days_that_are_not_held_completely_are_told_of(vendor: str) -> None:
 @pytest.mark.parametrize("vendor", REQUESTS)
 def test_a_source_can_be_told_to_answer_gaps_with_the_vendors_503(vendor: str) -> None:
     source = create_source(vendor, mirror_refuses_gaps=True)
-    assert send_request(vendor, key()).status_code == 200
+    assert send_request(vendor, create_mirror_key()).status_code == 200
     SourceDay.objects.filter(source=source, day=FIRST).update(complete=False)
-    response = send_request(vendor, key())
+    response = send_request(vendor, create_mirror_key())
     assert response.status_code == 503
     assert json.loads(response.content)["message"] == "The portal does not hold all of these days completely."
 
@@ -82,7 +85,7 @@ def test_a_source_can_be_told_to_answer_gaps_with_the_vendors_503(vendor: str) -
 @pytest.mark.parametrize("vendor", REQUESTS)
 def test_a_source_that_is_read_no_more_still_answers(vendor: str) -> None:
     create_source(vendor, enabled=False)
-    response = send_request(vendor, key())
+    response = send_request(vendor, create_mirror_key())
     assert (response.status_code, response["Portal-Complete"]) == (200, "true")
 
 
@@ -92,7 +95,7 @@ def test_strangers_learn_nothing_of_which_sources_there_are(vendor: str, slug: s
     source = create_source(vendor)
     Source.objects.filter(pk=source.pk).update(slug="there")
     wrong_scope = create_token("t", [Scope.USAGE_READ])[1]
-    elsewhere = key(SourceFactory())
+    elsewhere = create_mirror_key(SourceFactory())
     responses = {
         status: send_request(vendor, secret, slug)
         for status, secret in ((401, "up_x"), (403, wrong_scope), (404, elsewhere))
@@ -113,13 +116,13 @@ def test_strangers_learn_nothing_of_which_sources_there_are(vendor: str, slug: s
 )
 def test_a_range_over_the_calendar_is_answered(vendor: str, body: dict[str, Any]) -> None:
     create_source(vendor)
-    response = send_request(vendor, key(), content=json.dumps(body).encode())
+    response = send_request(vendor, create_mirror_key(), content=json.dumps(body).encode())
     assert (response.status_code, response["Portal-Complete"]) == (200, "false")
 
 
 def test_a_source_of_another_vendor_is_not_there() -> None:
     create_source("ona")
-    assert send_request("gcore", key(), "ona").status_code == 404
+    assert send_request("gcore", create_mirror_key(), "ona").status_code == 404
 
 
 def test_a_path_that_no_vendor_has_is_not_there() -> None:
@@ -133,19 +136,21 @@ def test_a_path_that_no_vendor_has_is_not_there() -> None:
 )
 def test_a_method_that_the_vendor_does_not_take_is_refused(vendor: str, status: int, allow: str) -> None:
     create_source(vendor)
-    response = Client(headers={"Authorization": f"Bearer {key()}"}).delete(f"/mirror/{vendor}{REQUESTS[vendor][0]}")
+    response = Client(headers={"Authorization": f"Bearer {create_mirror_key()}"}).delete(
+        f"/mirror/{vendor}{REQUESTS[vendor][0]}"
+    )
     assert (response.status_code, response.get("Allow", "")) == (status, allow)
 
 
 def test_a_body_that_is_neither_json_nor_protobuf_is_refused_with_what_is_taken() -> None:
     create_source("ona")
-    response = send_request("ona", key(), headers={"Content-Type": "text/plain"})
+    response = send_request("ona", create_mirror_key(), headers={"Content-Type": "text/plain"})
     assert (response.status_code, response["Accept-Post"]) == (415, "application/json, application/proto")
 
 
 def test_a_source_whose_time_zone_is_unknown_is_answered_with_the_vendors_503() -> None:
     SourceFactory(slug="gcore", vendor="gcore", time_zone="Mars/Olympus")
-    response = send_request("gcore", key())
+    response = send_request("gcore", create_mirror_key())
     assert response.status_code == 503
     assert (
         json.loads(response.content)["message"] == "The time zone of gcore is unknown here, so its days have no bounds."
@@ -164,7 +169,7 @@ def test_a_page_looks_behind_records_that_only_the_nanoseconds_leave_out() -> No
         )
     dates = {"startTime": f"{start}.000001104Z", "endTime": f"{start}.000002Z"}
     body = {"filter": {"dateRange": dates}, "pagination": {"pageSize": 1}}
-    response = send_request("ona", key(), content=json.dumps(body).encode())
+    response = send_request("ona", create_mirror_key(), content=json.dumps(body).encode())
     assert [record["id"] for record in json.loads(response.content)["records"]] == ["run-104"]
 
 
@@ -172,11 +177,24 @@ def test_bodies_may_be_gzip_and_bombs_are_refused() -> None:
     create_source("gcore")
     plain = json.dumps(REQUESTS["gcore"][1]).encode()
     gzip_headers = {"Content-Encoding": "gzip"}
-    assert send_request("gcore", key(), content=gzip.compress(plain), headers=gzip_headers).status_code == 200
-    assert send_request("gcore", key(), content=gzip.compress(b" " * 2**24), headers=gzip_headers).status_code == 413
-    assert send_request("gcore", key(), content=b"no gzip", headers=gzip_headers).status_code == 400
-    assert send_request("gcore", key(), content=gzip.compress(plain)[:-9], headers=gzip_headers).status_code == 400
-    assert send_request("gcore", key(), content=plain, headers={"Content-Encoding": "br"}).status_code == 415
+    assert (
+        send_request("gcore", create_mirror_key(), content=gzip.compress(plain), headers=gzip_headers).status_code
+        == 200
+    )
+    assert (
+        send_request(
+            "gcore", create_mirror_key(), content=gzip.compress(b" " * 2**24), headers=gzip_headers
+        ).status_code
+        == 413
+    )
+    assert send_request("gcore", create_mirror_key(), content=b"no gzip", headers=gzip_headers).status_code == 400
+    assert (
+        send_request("gcore", create_mirror_key(), content=gzip.compress(plain)[:-9], headers=gzip_headers).status_code
+        == 400
+    )
+    assert (
+        send_request("gcore", create_mirror_key(), content=plain, headers={"Content-Encoding": "br"}).status_code == 415
+    )
 
 
 @pytest.mark.parametrize("vendor", REQUESTS)
@@ -205,7 +223,7 @@ def test_a_token_that_asks_too_often_gets_the_vendors_429(vendor: str, redis_cli
 )
 def test_a_text_that_no_database_holds_is_wrong_input(vendor: str, overrides: dict[str, Any]) -> None:
     create_source(vendor)
-    response = send_request(vendor, key(), content=json.dumps(REQUESTS[vendor][1] | overrides).encode())
+    response = send_request(vendor, create_mirror_key(), content=json.dumps(REQUESTS[vendor][1] | overrides).encode())
     assert response.status_code in (400, 422)
     assert "NUL" in json.loads(response.content)["message"]
 
@@ -215,7 +233,7 @@ def test_a_text_that_no_database_holds_is_wrong_input(vendor: str, overrides: di
 def test_a_body_that_is_no_question_is_wrong_input(vendor: str, body: bytes) -> None:
     create_source(vendor)
     headers = {"Content-Type": "application/json"}  # the client leaves it out of an empty request
-    response = send_request(vendor, key(), content=body, headers=headers)
+    response = send_request(vendor, create_mirror_key(), content=body, headers=headers)
     assert response.status_code == 400
     assert json.loads(response.content)["message"]
 
@@ -223,7 +241,7 @@ def test_a_body_that_is_no_question_is_wrong_input(vendor: str, body: bytes) -> 
 @pytest.mark.parametrize(("vendor", "name"), [("ona", "code"), ("gcore", "exception_class"), ("workato", "id")])
 def test_a_failure_that_nobody_expected_has_the_vendors_shape(vendor: str, name: str) -> None:
     create_source(vendor)
-    secret = key()
+    secret = create_mirror_key()
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {readers()[vendor].kind._meta.db_table} RENAME TO secretly_renamed")
     path, body = REQUESTS[vendor]
@@ -239,7 +257,7 @@ def test_a_failure_that_nobody_expected_has_the_vendors_shape(vendor: str, name:
 
 def test_an_answer_is_not_kept_by_anybody_on_the_way() -> None:
     create_source("gcore")
-    assert send_request("gcore", key())["Cache-Control"] == "private, no-store"
+    assert send_request("gcore", create_mirror_key())["Cache-Control"] == "private, no-store"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -260,5 +278,5 @@ def test_a_day_that_is_loaded_while_a_mirror_answers_is_not_called_complete(monk
         connection.close()
 
     monkeypatch.setattr(mirror, "respond", respond_while_loading)
-    assert send_request("gcore", key())["Portal-Complete"] == "false"
+    assert send_request("gcore", create_mirror_key())["Portal-Complete"] == "false"
     assert SourceDay.objects.get(source=source, day=FIRST).complete

@@ -18,8 +18,8 @@ from sync.models import Trigger
 from sync.sandbox.world import Edit
 from sync.vendors.ona.connect import LIST
 from tests.support import ona_sdk_1x
-from tests.support.mirrored_portal import CREDENTIAL, END, FIRST, Pair, key, read_once
-from tests.support.mirrored_portal import still as still
+from tests.support.mirrored_portal import CREDENTIAL, END, FIRST, Pair, create_mirror_key, read_once
+from tests.support.mirrored_portal import frozen_sandbox as frozen_sandbox
 from usage.models import EnvironmentUsage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,8 +42,8 @@ by_hypothesis = settings(
 
 
 @pytest.fixture
-def pair(still: Any, transactional_db: None) -> Pair:
-    return Pair(still, read_once(still, "ona"))
+def pair(frozen_sandbox: Any, transactional_db: None) -> Pair:
+    return Pair(frozen_sandbox, read_once(frozen_sandbox, "ona"))
 
 
 def build_body(start: datetime, end: datetime, size: int = 100, token: str = "", project: str = "") -> dict[str, Any]:
@@ -80,15 +80,15 @@ def test_the_old_sdk_gets_record_for_record_what_the_vendor_gives(pair: Pair, li
 
     with (
         open_old_sdk(f"{pair.server.url}/ona/api", CREDENTIAL) as vendor,
-        open_old_sdk(f"{live_server.url}/mirror/ona-main/api", key(pair.source)) as mirror,
+        open_old_sdk(f"{live_server.url}/mirror/ona-main/api", create_mirror_key(pair.source)) as mirror,
     ):
         compare()
 
 
 def test_the_modern_sdk_gets_every_record_to_the_nanosecond(pair: Pair, live_server: Any) -> None:
     end = START + timedelta(days=2)
-    vendor = ona_sdk_1x.listed(f"{pair.server.url}/ona/api", CREDENTIAL, START, end, 60)
-    mirror = ona_sdk_1x.listed(f"{live_server.url}/mirror/ona-main/api", key(), START, end, 60)
+    vendor = ona_sdk_1x.list_records(f"{pair.server.url}/ona/api", CREDENTIAL, START, end, 60)
+    mirror = ona_sdk_1x.list_records(f"{live_server.url}/mirror/ona-main/api", create_mirror_key(), START, end, 60)
 
     assert mirror["error"] is None
     counts = [
@@ -101,15 +101,15 @@ def test_the_modern_sdk_gets_every_record_to_the_nanosecond(pair: Pair, live_ser
 
 
 def test_the_modern_sdk_gets_the_same_whatever_it_asks(pair: Pair, live_server: Any) -> None:
-    secret = key(pair.source)
+    secret = create_mirror_key(pair.source)
     projects = ["", *EnvironmentUsage.objects.values_list("project_id", flat=True).distinct()[:4]]
 
     # Few, as each takes two processes of the SDK's own environment.
     @settings(by_hypothesis, max_examples=5)
     @given(ranges(), st.integers(20, 100), st.sampled_from(projects))
     def compare(ends: tuple[datetime, datetime], size: int, project: str) -> None:
-        vendor = ona_sdk_1x.listed(f"{pair.server.url}/ona/api", CREDENTIAL, *ends, size, project)
-        mirror = ona_sdk_1x.listed(f"{live_server.url}/mirror/ona-main/api", secret, *ends, size, project)
+        vendor = ona_sdk_1x.list_records(f"{pair.server.url}/ona/api", CREDENTIAL, *ends, size, project)
+        mirror = ona_sdk_1x.list_records(f"{live_server.url}/mirror/ona-main/api", secret, *ends, size, project)
         assert (vendor["error"], mirror["error"]) == (None, None)
         counts = [
             Counter(msgspec.json.encode(record) for page in listing["pages"] for record in page)
@@ -214,4 +214,4 @@ def test_both_sdks_understand_a_refused_token(pair: Pair, live_server: Any) -> N
     filters = {"date_range": {"start_time": START, "end_time": START + timedelta(days=1)}}
     with open_old_sdk(base_url, "up_unknown") as client, pytest.raises(gitpod.AuthenticationError):
         list_by_old_sdk(client, filters, 10)
-    assert ona_sdk_1x.listed(base_url, "up_unknown", START, START)["error"][0] == "unauthenticated"
+    assert ona_sdk_1x.list_records(base_url, "up_unknown", START, START)["error"][0] == "unauthenticated"

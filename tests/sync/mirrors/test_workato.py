@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.workato.schema import USAGE, WORKSPACES
-from tests.support.mirrored_portal import FIRST, NOW, ZONES, Pair, instant, key, read_all, read_once
+from tests.support.mirrored_portal import (
+    FIRST,
+    NOW,
+    ZONES,
+    Pair,
+    create_mirror_key,
+    format_instant,
+    read_all,
+    read_once,
+)
 from usage.days import midnight
 from usage.models import RecipeUsage
 
@@ -54,7 +63,9 @@ def hours() -> st.SearchStrategy[dict[str, Any]]:
         lambda bounds: (bounds[0], max(bounds[1], bounds[0] + 1))
     )
     return bounds_of_hours.map(
-        lambda bounds: dict(zip(("from", "to"), (instant(FIRST, BERLIN_MIDNIGHT + at) for at in bounds), strict=True))
+        lambda bounds: dict(
+            zip(("from", "to"), (format_instant(FIRST, BERLIN_MIDNIGHT + at) for at in bounds), strict=True)
+        )
     )
 
 
@@ -134,21 +145,21 @@ def test_days_of_23_and_25_hours_get_the_vendors_answer(changes: date, transacti
 def test_hours_of_deleted_recipes_are_in_the_bare_answer_only(pair: Pair) -> None:
     assert RecipeUsage.objects.filter(recipe_id=None).exists()
     body = {
-        "from": instant(FIRST, BERLIN_MIDNIGHT),
-        "to": instant(END, BERLIN_MIDNIGHT),
+        "from": format_instant(FIRST, BERLIN_MIDNIGHT),
+        "to": format_instant(END, BERLIN_MIDNIGHT),
         "workspace_ids": list_values("workspace_id"),
     }
-    bare, grouped = (parse_data(pair.mirror(USAGE, body | more)) for more in ({}, {"group_by": "workspace"}))
-    assert sum(row["task_count"] for row in bare) > sum(row["task_count"] for row in grouped)
-    assert bare == parse_data(pair.vendor(USAGE, body)) or [row["task_count"] for row in bare] == [
+    ungrouped, grouped = (parse_data(pair.mirror(USAGE, body | more)) for more in ({}, {"group_by": "workspace"}))
+    assert sum(row["task_count"] for row in ungrouped) > sum(row["task_count"] for row in grouped)
+    assert ungrouped == parse_data(pair.vendor(USAGE, body)) or [row["task_count"] for row in ungrouped] == [
         row["task_count"] for row in parse_data(pair.vendor(USAGE, body))
     ]
 
 
 def test_an_hour_has_exactly_the_vendors_recipe_count(pair: Pair) -> None:
     body = {
-        "from": instant(FIRST, BERLIN_MIDNIGHT),
-        "to": instant(END, BERLIN_MIDNIGHT),
+        "from": format_instant(FIRST, BERLIN_MIDNIGHT),
+        "to": format_instant(END, BERLIN_MIDNIGHT),
         "workspace_ids": list_values("workspace_id"),
         "interval": "hour",
     }
@@ -156,12 +167,15 @@ def test_an_hour_has_exactly_the_vendors_recipe_count(pair: Pair) -> None:
 
 
 def test_nothing_is_null(pair: Pair) -> None:
-    assert parse_data(pair.mirror(USAGE, {"from": instant(FIRST), "to": instant(END), "workspace_ids": [1]})) is None
+    assert (
+        parse_data(pair.mirror(USAGE, {"from": format_instant(FIRST), "to": format_instant(END), "workspace_ids": [1]}))
+        is None
+    )
 
 
 def test_the_query_may_say_what_the_body_says(pair: Pair) -> None:
     ids = list_values("workspace_id")[:2]
-    body = {"from": instant(FIRST), "to": instant(END), "workspace_ids": ids}
+    body = {"from": format_instant(FIRST), "to": format_instant(END), "workspace_ids": ids}
     params: dict[str, Any] = {
         "from": [body["from"]],
         "to": [body["to"]],
@@ -184,14 +198,14 @@ def test_the_query_may_say_what_the_body_says(pair: Pair) -> None:
     ],
 )
 def test_what_the_vendor_refuses_is_refused_in_its_words(pair: Pair, overrides: dict[str, Any]) -> None:
-    body = {"from": instant(FIRST), "to": instant(END), "workspace_ids": [1], **overrides}
+    body = {"from": format_instant(FIRST), "to": format_instant(END), "workspace_ids": [1], **overrides}
     mirror, vendor = pair.mirror(USAGE, body), pair.vendor(USAGE, body)
     assert (mirror.status, json.loads(mirror.body)) == (vendor.status, json.loads(vendor.body))
     assert mirror.status in (400, 422)
 
 
 def test_workspaces_can_be_discovered_over_http(pair: Pair, live_server: Any) -> None:
-    headers = {"Authorization": f"Bearer {key(pair.source)}"}
+    headers = {"Authorization": f"Bearer {create_mirror_key(pair.source)}"}
     with httpx2.Client(base_url=f"{live_server.url}/mirror/workato-main", headers=headers) as client:
         pages = [client.get(WORKSPACES, params={"page": page, "per_page": 2}).json()["result"] for page in (1, 2)]
         assert client.get(WORKSPACES, params={"page": 0}).status_code == 400

@@ -13,7 +13,7 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.workato.schema import USAGE
 from tests.support import mirrored_portal
-from tests.support.mirrored_portal import Pair, key, read_all
+from tests.support.mirrored_portal import Pair, create_mirror_key, read_all
 from tests.sync.mirrors.test_workato import list_values, parse_data
 from usage.days import Day
 from usage.models import RecipeUsage, Source, SourceDay
@@ -81,7 +81,7 @@ def test_the_mirror_and_a_portal_that_reads_it_name_the_hours_and_the_days_that_
         slug="second",
         vendor="workato",
         base_url=f"{live_server.url}/mirror/{pair.source.slug}",
-        credential=key(pair.source),
+        credential=create_mirror_key(pair.source),
         time_zone=zone,
         backfill_from=on,
     )

@@ -48,8 +48,8 @@ def test_an_entry_larger_than_the_cache_is_kept_until_the_next() -> None:
 )
 def test_a_content_fault_changes_one_field_of_one_record(fault: str, changes: dict[str, Any]) -> None:
     records = [{"uuid": f"volume-{number}", "last_name": "web"} for number in range(3)]
-    answer = corrupt_response(APIResponse(200, json.dumps({"resources": records}).encode()), fault)
-    assert json.loads(answer.body)["resources"] == [records[0], records[1] | changes, records[2]]
+    response = corrupt_response(APIResponse(200, json.dumps({"resources": records}).encode()), fault)
+    assert json.loads(response.body)["resources"] == [records[0], records[1] | changes, records[2]]
 
 
 def test_a_process_that_was_never_started_can_be_stopped() -> None:

@@ -19,7 +19,7 @@ from sync.sandbox.upstream import ELSEWHERE, WRONG_BODIES
 from sync.sandbox.world import PLAIN, Edit, World
 from sync.vendors import readers
 from sync.vendors.ona.sandbox import LIST
-from tests.support.read_day import connected, everything, sandboxed
+from tests.support.vendor_readers import build_sandbox_url, connect_reader, read_pages
 from tests.sync.sandbox.requests import BODY, request_page
 from usage.days import Day
 
@@ -234,8 +234,8 @@ def test_headers_can_come_a_line_a_second_and_never_end(sandbox: SandboxServer, 
 def test_a_record_of_any_vendor_can_be_spoilt_and_the_rest_stays(sandbox: SandboxServer, vendor: str, fault: str):
     day = Day.of(datetime.now(UTC).date() - timedelta(days=2), readers()[vendor].time_zone or "UTC")
     sandbox.faults.next(f"{vendor}.{fault}")
-    with connected(vendor, sandboxed(vendor, sandbox.url)) as reader, suppress(SyncError):
-        everything(reader, day)
+    with connect_reader(vendor, build_sandbox_url(vendor, sandbox.url)) as reader, suppress(SyncError):
+        read_pages(reader, day)
     assert sandbox.stats.faults[vendor, fault] == 1
 
 

@@ -13,7 +13,7 @@ from sync.vendors.base import VendorReader
 from sync.vendors.gcore.schema import USAGE_REPORT
 from sync.vendors.ona.connect import LIST
 from sync.vendors.workato.schema import USAGE, WORKSPACES
-from tests.support.read_day import connected, everything, rows
+from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from usage.days import Day
 
 DAY = Day.of(date(2026, 10, 14), "UTC")
@@ -28,7 +28,7 @@ EMPTY: dict[str, dict[str, Any]] = {
 @pytest.fixture(params=PATHS)
 def reader(request: pytest.FixtureRequest, httpserver: HTTPServer) -> Iterator[VendorReader]:
     options: dict[str, Any] = {"workspace_ids": "7"} if request.param == "workato" else {}
-    with connected(request.param, httpserver.url_for("").rstrip("/"), **options) as reader:
+    with connect_reader(request.param, httpserver.url_for("").rstrip("/"), **options) as reader:
         yield reader
 
 
@@ -54,7 +54,7 @@ def test_an_error_in_an_answer_fails_the_load_with_the_vendors_words(
 ) -> None:
     set_response(httpserver, reader, **fields)
     with pytest.raises(InvalidResponse, match="answered with an error") as exc_info:
-        everything(reader, DAY)
+        read_pages(reader, DAY)
     assert message in exc_info.value.reason
     exc_info.value.reason.encode()
 
@@ -62,13 +62,13 @@ def test_an_error_in_an_answer_fails_the_load_with_the_vendors_words(
 @pytest.mark.parametrize("empty", [None, "", [], {}])
 def test_an_empty_error_is_none(httpserver: HTTPServer, reader: VendorReader, empty: Any) -> None:
     set_response(httpserver, reader, error=empty, errors=empty, success=True)
-    assert rows(everything(reader, DAY)[0]) == []
+    assert list_rows(read_pages(reader, DAY)[0]) == []
 
 
 def test_an_error_alone_is_told_in_the_vendors_words_too(httpserver: HTTPServer, reader: VendorReader) -> None:
     httpserver.expect_request(PATHS[reader.account.slug]).respond_with_json({"error": {"message": "backend down"}})
     with pytest.raises(InvalidResponse, match="backend down"):
-        everything(reader, DAY)
+        read_pages(reader, DAY)
     with pytest.raises(InvalidResponse, match="backend down"):
         reader.probe()
 
@@ -77,8 +77,8 @@ def test_an_error_instead_of_the_workspaces_is_not_an_account_without_any(httpse
     httpserver.expect_request(WORKSPACES).respond_with_data(
         json.dumps({"result": [], "errors": ["no access to customers"]}), content_type="application/json"
     )
-    with connected("workato", httpserver.url_for("").rstrip("/")) as reader:
+    with connect_reader("workato", httpserver.url_for("").rstrip("/")) as reader:
         with pytest.raises(InvalidResponse, match="no access to customers"):
-            everything(reader, DAY)
+            read_pages(reader, DAY)
         with pytest.raises(InvalidResponse, match="no access to customers"):
             reader.probe()

@@ -22,8 +22,8 @@ from sync.vendors.record_limits import ALTERATIONS_KEY, JSON_BYTES, TAGS_KEPT, I
 from sync.vendors.workato.schema import UNCUT_FIELDS, USAGE
 from tests.support.gcore_reports import TOTAL, VOLUME
 from tests.support.ona_reader import RECORD
-from tests.support.users import client_of
-from tests.support.workato_reports import BARE, RECIPE
+from tests.support.users import sign_in_as
+from tests.support.workato_reports import RECIPE_HOUR, WORKSPACE_HOUR
 from usage.models import EnvironmentUsage, RecipeUsage, RejectedRecord, ResourceUsage, Source, SourceDay, UsageRecord
 
 ON = date(2026, 10, 14)
@@ -73,7 +73,7 @@ def read(httpserver: HTTPServer, vendor: str, *records: Any, total: int | None =
         elif "group_by" in json.loads(request.data):
             body = b'{"data":[%b]}' % content
         else:
-            body = json.dumps({"data": [BARE]}).encode()
+            body = json.dumps({"data": [WORKSPACE_HOUR]}).encode()
         return Response(body, content_type="application/json")
 
     path = {"gcore": USAGE_REPORT, "ona": f"/api{LIST}", "workato": USAGE}[vendor]
@@ -117,7 +117,9 @@ def test_a_bad_name_of_a_resource_costs_nothing_and_is_marked(httpserver: HTTPSe
 @pytest.mark.django_db
 def test_bad_names_of_a_recipe_cost_nothing_and_are_marked(httpserver: HTTPServer) -> None:
     day = read(
-        httpserver, "workato", RECIPE | {"recipe_name": "a\ud800", "folder_name": "\0", "workspace_name": "é" * 900}
+        httpserver,
+        "workato",
+        RECIPE_HOUR | {"recipe_name": "a\ud800", "folder_name": "\0", "workspace_name": "é" * 900},
     )
 
     assert (day.state, day.verification) == ("loaded", "verified")
@@ -209,15 +211,15 @@ def test_what_was_changed_stays_the_same_from_read_to_read(httpserver: HTTPServe
             json.dumps(build_run(1, id=None)).encode()[:-1] + b',"x":1e999999}',
             "x: a number with too many digits",
         ),
-        ("workato", RECIPE | {"external_id": "e" * 5000}, "external_id: 5,000 bytes long"),
-        ("workato", RECIPE | {"task_count": 2**64}, "task_count: expected int <= 9223372036854775807"),
-        ("workato", RECIPE | {"from": "0001-01-01T00:00:00Z"}, "from: a time outside of the calendar"),
+        ("workato", RECIPE_HOUR | {"external_id": "e" * 5000}, "external_id: 5,000 bytes long"),
+        ("workato", RECIPE_HOUR | {"task_count": 2**64}, "task_count: expected int <= 9223372036854775807"),
+        ("workato", RECIPE_HOUR | {"from": "0001-01-01T00:00:00Z"}, "from: a time outside of the calendar"),
     ],
 )
 def test_a_record_that_no_database_takes_is_rejected_alone_with_its_field(
     httpserver: HTTPServer, vendor: str, bad: Any, reason: str
 ) -> None:
-    good = {"gcore": build_volume(0), "ona": build_run(0), "workato": RECIPE | {"recipe_id": 71}}[vendor]
+    good = {"gcore": build_volume(0), "ona": build_run(0), "workato": RECIPE_HOUR | {"recipe_id": 71}}[vendor]
     day = read(httpserver, vendor, good, bad)
 
     assert (day.state, day.records, day.rejected) == ("partial", 1, 1), day.error
@@ -234,7 +236,7 @@ def test_a_rejected_payload_is_kept_up_to_a_bound_and_told_apart_by_all_of_it(ht
     assert first.payload_digest != second.payload_digest
     assert first.payload.endswith(f"… [cut by the portal: {len(json.dumps(long[0])):,} bytes in all]")
     assert len(first.payload) < PAYLOAD_BYTES + 100
-    page = client_of("viewer").get(f"/admin/usage/rejectedrecord/{first.pk}/change/")
+    page = sign_in_as("viewer").get(f"/admin/usage/rejectedrecord/{first.pk}/change/")
     assert "cut by the portal" in page.content.decode()
 
 

@@ -9,13 +9,13 @@ from werkzeug import Request, Response
 from sync.errors import InvalidResponse
 from sync.vendors.gcore.directory import PROJECTS
 from sync.vendors.ona.directory import PROJECTS as ONA_PROJECTS
-from tests.support.read_day import connected
+from tests.support.vendor_readers import connect_reader
 from usage.models import NameKind
 
 
 def read_projects(httpserver: HTTPServer, vendor: str) -> list[str]:
     """Return the names of the first listing, which both vendors begin with."""
-    with connected(vendor, httpserver.url_for("").rstrip("/")) as reader:
+    with connect_reader(vendor, httpserver.url_for("").rstrip("/")) as reader:
         listing = next(iter(reader.directory()))
     assert listing.kind == NameKind.PROJECT
     return [name.name for name in listing.names]

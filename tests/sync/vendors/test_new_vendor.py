@@ -12,7 +12,7 @@ from sync.engine.plan import ensure_days
 from sync.sandbox.server import SandboxServer
 from sync.vendors import mirrors, readers
 from tests.support.made_up_vendor import CODE, NAME, PAGE, install_vendor
-from tests.support.read_day import sandboxed
+from tests.support.vendor_readers import build_sandbox_url
 from usage.models import EnvironmentUsage, Source, SourceDay
 
 DAY = date(2026, 11, 3)
@@ -45,7 +45,7 @@ def test_a_new_vendors_usage_reaches_the_database_with_no_other_edit(settings: A
         source = Source.objects.create(
             slug="new",
             vendor=NAME,
-            base_url=sandboxed(NAME, sandbox.url),
+            base_url=build_sandbox_url(NAME, sandbox.url),
             credential="sandbox-key",
             backfill_from=DAY,
         )

@@ -21,7 +21,7 @@ from sync.sandbox.world import Edit, World
 from sync.vendors import readers
 from sync.vendors.base import VendorReader
 from tests.support.made_up_vendor import NAME, install_vendor
-from tests.support.read_day import connected, everything, rows, sandboxed
+from tests.support.vendor_readers import build_sandbox_url, connect_reader, list_rows, read_pages
 from usage.days import Day
 from usage.models import KINDS, Verification
 
@@ -53,7 +53,7 @@ def sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def reader(vendor: str, sandbox: SandboxServer) -> Iterator[VendorReader]:
-    with connected(vendor, sandboxed(vendor, sandbox.url), zone=get_zone(vendor)) as connection:
+    with connect_reader(vendor, build_sandbox_url(vendor, sandbox.url), zone=get_zone(vendor)) as connection:
         yield connection
 
 
@@ -132,7 +132,7 @@ def test_an_option_that_is_not_known_is_refused_by_name(vendor: str):
 def test_rows_are_of_the_kinds_type_with_the_right_values_in_every_column(
     vendor: str, reader: VendorReader, month: int, day: int
 ):
-    usage_rows = rows(everything(reader, get_day(vendor, month, day))[0])
+    usage_rows = list_rows(read_pages(reader, get_day(vendor, month, day))[0])
     assert {type(row) for row in usage_rows} == {reader.kind.row}
     hints = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(reader.kind.row).items()}
     for row in usage_rows:
@@ -151,7 +151,7 @@ def test_keys_are_unique_within_a_day_and_every_row_belongs_to_it(
     vendor: str, reader: VendorReader, month: int, day: int
 ):
     on = get_day(vendor, month, day)
-    usage_rows = rows(everything(reader, on)[0])
+    usage_rows = list_rows(read_pages(reader, on)[0])
     assert len(usage_rows) > 10
     assert len(set(list_keys(reader, usage_rows))) == len(usage_rows)
     instant = reader.kind.instant
@@ -161,14 +161,14 @@ def test_keys_are_unique_within_a_day_and_every_row_belongs_to_it(
 
 def test_reading_a_day_twice_gives_the_same_rows(vendor: str, reader: VendorReader, sandbox: SandboxServer):
     on = get_day(vendor)
-    first = Counter(rows(everything(reader, on)[0]))
-    assert Counter(rows(everything(reader, on)[0])) == first
-    with connected(vendor, sandboxed(vendor, sandbox.url), zone=get_zone(vendor)) as second_reader:
-        assert Counter(rows(everything(second_reader, on)[0])) == first
+    first = Counter(list_rows(read_pages(reader, on)[0]))
+    assert Counter(list_rows(read_pages(reader, on)[0])) == first
+    with connect_reader(vendor, build_sandbox_url(vendor, sandbox.url), zone=get_zone(vendor)) as second_reader:
+        assert Counter(list_rows(read_pages(second_reader, on)[0])) == first
 
 
 def test_a_whole_day_is_verified_where_there_is_a_checksum_and_never_unverified(vendor: str, reader: VendorReader):
-    pages, comparison = everything(reader, get_day(vendor))
+    pages, comparison = read_pages(reader, get_day(vendor))
     assert not any(page.rejected for page in pages)
     assert comparison.verification in {Verification.VERIFIED, Verification.NONE}
     assert comparison.differences == []
@@ -179,8 +179,8 @@ def test_an_emptied_day_has_no_rows(vendor: str, reader: VendorReader, sandbox: 
     # The stand-in's days may be of another zone than the source's, so the days around are emptied as well.
     for around in (-1, 0, 1):
         sandbox.world.edits[vendor, on.date + timedelta(days=around)] = Edit(emptied=True)
-    pages, comparison = everything(reader, on)
-    assert rows(pages) == []
+    pages, comparison = read_pages(reader, on)
+    assert list_rows(pages) == []
     assert comparison.verification != Verification.UNVERIFIED
 
 
@@ -188,11 +188,11 @@ def test_fields_that_are_not_known_are_kept_to_the_last_digit(
     vendor: str, reader: VendorReader, sandbox: SandboxServer
 ):
     on = get_day(vendor)
-    plain = rows(everything(reader, on)[0])
-    with connected(
-        vendor, sandboxed(vendor, sandbox.url), zone=get_zone(vendor), http_type=WithAnUnknownField
+    plain = list_rows(read_pages(reader, on)[0])
+    with connect_reader(
+        vendor, build_sandbox_url(vendor, sandbox.url), zone=get_zone(vendor), http_type=WithAnUnknownField
     ) as changed_reader:
-        usage_rows = rows(everything(changed_reader, on)[0])
+        usage_rows = list_rows(read_pages(changed_reader, on)[0])
     assert sorted(list_keys(reader, usage_rows), key=str) == sorted(list_keys(reader, plain), key=str)
     with_field = [
         row for row in usage_rows if f'"not_known_yet":{NUMBER}' in f"{row.extra}{getattr(row, 'details', '')}"
@@ -205,14 +205,14 @@ def test_fields_that_are_not_known_are_kept_to_the_last_digit(
 
 def test_one_bad_record_is_rejected_and_the_others_are_kept(vendor: str, reader: VendorReader, sandbox: SandboxServer):
     on = get_day(vendor)
-    before = set(list_keys(reader, rows(everything(reader, on)[0])))
+    before = set(list_keys(reader, list_rows(read_pages(reader, on)[0])))
     sandbox.faults.next(f"{vendor}.bad_record")
-    pages, comparison = everything(reader, on)
+    pages, comparison = read_pages(reader, on)
     rejected = [record for page in pages for record in page.rejected]
     assert len(rejected) == 1
     assert json.loads(rejected[0].payload)
     assert rejected[0].reason
-    after = set(list_keys(reader, rows(pages)))
+    after = set(list_keys(reader, list_rows(pages)))
     assert after <= before
     assert len(before - after) <= 1
     assert comparison.verification != Verification.VERIFIED
@@ -223,18 +223,18 @@ def test_an_answer_of_another_shape_fails_the_load_and_is_kept(
     vendor: str, sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, body: bytes
 ):
     monkeypatch.setattr(Nonsense, "body", body)
-    with connected(vendor, sandboxed(vendor, sandbox.url), http_type=Nonsense) as reader:
+    with connect_reader(vendor, build_sandbox_url(vendor, sandbox.url), http_type=Nonsense) as reader:
         with pytest.raises(InvalidResponse) as exc_info:
-            everything(reader, get_day(vendor))
+            read_pages(reader, get_day(vendor))
         assert exc_info.value.payload == body.decode()
         with pytest.raises(InvalidResponse):
             reader.probe()
 
 
 def test_a_refused_credential_ends_the_read_and_the_probe(vendor: str, sandbox: SandboxServer):
-    with connected(vendor, sandboxed(vendor, sandbox.url), credential="wrong-key") as reader:
+    with connect_reader(vendor, build_sandbox_url(vendor, sandbox.url), credential="wrong-key") as reader:
         with pytest.raises(CredentialError) as exc_info:
-            everything(reader, get_day(vendor))
+            read_pages(reader, get_day(vendor))
         assert "wrong-key" not in exc_info.value.reason
         with pytest.raises(CredentialError):
             reader.probe()
@@ -242,10 +242,10 @@ def test_a_refused_credential_ends_the_read_and_the_probe(vendor: str, sandbox: 
 
 def test_a_read_survives_what_usually_goes_wrong_on_the_way(vendor: str, reader: VendorReader, sandbox: SandboxServer):
     on = get_day(vendor)
-    plain = Counter(rows(everything(reader, on)[0]))
+    plain = Counter(list_rows(read_pages(reader, on)[0]))
     for fault in ("rate_limited", "unavailable", "reset", "truncated"):
         sandbox.faults.next(f"{vendor}.{fault}")
-        assert Counter(rows(everything(reader, on)[0])) == plain
+        assert Counter(list_rows(read_pages(reader, on)[0])) == plain
     assert reader.http.stats.retries == 4
 
 
@@ -259,7 +259,7 @@ def test_listings_of_names_hold_an_id_once_and_name_what_usage_refers_to(vendor:
         assert all(ids)
         assert len(ids) == len(set(ids))
         assert all(isinstance(text, str) for name in listing.names for text in (name.vendor_id, name.name, name.email))
-    for row in rows(everything(reader, get_day(vendor))[0]):
+    for row in list_rows(read_pages(reader, get_day(vendor))[0]):
         for kind in listings:
             vendor_id = getattr(row, f"{kind}_id", None)
             if vendor_id not in (None, ""):
@@ -277,12 +277,12 @@ def test_a_credential_that_may_not_read_names_is_told_of_and_no_error(
 
 def test_names_of_another_shape_and_a_refused_credential_are_errors(vendor: str, sandbox: SandboxServer):
     with (
-        connected(vendor, sandboxed(vendor, sandbox.url), http_type=Nonsense) as reader,
+        connect_reader(vendor, build_sandbox_url(vendor, sandbox.url), http_type=Nonsense) as reader,
         pytest.raises(InvalidResponse),
     ):
         list(reader.directory())
     with (
-        connected(vendor, sandboxed(vendor, sandbox.url), credential="wrong-key") as reader,
+        connect_reader(vendor, build_sandbox_url(vendor, sandbox.url), credential="wrong-key") as reader,
         pytest.raises(CredentialError),
     ):
         list(reader.directory())

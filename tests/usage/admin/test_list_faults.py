@@ -14,11 +14,11 @@ from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
     SourceFactory,
-    many_environments,
+    create_many_environments,
 )
-from tests.support.usage_lists import RECIPES, faults, listing
+from tests.support.usage_lists import RECIPES, build_list_url, get_errors
 from tests.support.usage_lists import staff as staff
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.admin.filter_form import clean_params
 from usage.admin.lists import pagination
 from usage.api.filters.widgets import HoursInput
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 @time_machine.travel(datetime(2026, 11, 17, 12, tzinfo=UTC), tick=False)
 def test_ranges_with_a_name_keep_the_other_filters(staff: Client) -> None:
     SourceFactory(slug="a")
-    list_query = staff.get(listing(RecipeUsage, workspace_id="501", to="2026-01-01")).context["cl"].list_query
+    list_query = staff.get(build_list_url(RecipeUsage, workspace_id="501", to="2026-01-01")).context["cl"].list_query
     for shortcut in list_query.range.shortcuts:
         response = staff.get(RECIPES + shortcut.url)
         new_query = response.context["cl"].list_query
@@ -62,21 +62,21 @@ def test_what_is_not_understood_is_named_beside_its_input_and_no_record_is_shown
 ) -> None:
     EnvironmentUsageFactory(user_id="shown-nowhere")
     RecipeUsageFactory(workspace_name="shown-nowhere")
-    response = staff.get(listing(kind, **query))
+    response = staff.get(build_list_url(kind, **query))
     page = response.content.decode()
 
-    assert set(faults(response)) == {name}
-    assert message in faults(response)[name][0]
+    assert set(get_errors(response)) == {name}
+    assert message in get_errors(response)[name][0]
     assert "shown-nowhere" not in page
     if "Unknown" not in message:
         assert 'aria-invalid="true"' in page
 
 
 def test_all_that_is_wrong_is_told_at_once_and_what_was_typed_stays(staff: Client) -> None:
-    response = staff.get(listing(RecipeUsage, workspace_id="abc", task_count__gte="<b>", recipe_id="9"))
+    response = staff.get(build_list_url(RecipeUsage, workspace_id="abc", task_count__gte="<b>", recipe_id="9"))
     page = response.content.decode()
 
-    assert set(faults(response)) == {"workspace_id", "task_count__gte"}
+    assert set(get_errors(response)) == {"workspace_id", "task_count__gte"}
     assert 'value="abc"' in page
     assert 'value="9"' in page
     assert "<b>" not in page.split("</header>")[-1]
@@ -87,22 +87,25 @@ def test_nobody_learns_of_sources_beyond_their_own() -> None:
     own_source, other_source = SourceFactory(slug="mine"), SourceFactory(slug="payroll", vendor="globex")
     EnvironmentUsageFactory(source=own_source)
     EnvironmentUsageFactory(source=other_source, project_id="secret-project")
-    staff = client_of("viewer", sources=[own_source])
-    page = staff.get(listing(EnvironmentUsage, include_withdrawn="true")).content.decode()
+    staff = sign_in_as("viewer", sources=[own_source])
+    page = staff.get(build_list_url(EnvironmentUsage, include_withdrawn="true")).content.decode()
 
     for text in ("payroll", "globex", "secret-project"):
         assert text not in page, text
-    hidden_response = staff.get(listing(EnvironmentUsage, source="payroll"))
-    missing_response = staff.get(listing(EnvironmentUsage, source="nothing"))
-    assert faults(hidden_response)["source"][0].replace("payroll", "nothing") == faults(missing_response)["source"][0]
+    hidden_response = staff.get(build_list_url(EnvironmentUsage, source="payroll"))
+    missing_response = staff.get(build_list_url(EnvironmentUsage, source="nothing"))
+    assert (
+        get_errors(hidden_response)["source"][0].replace("payroll", "nothing")
+        == get_errors(missing_response)["source"][0]
+    )
 
 
 def test_a_filter_that_takes_too_long_is_cut_off_with_a_sentence(staff: Client, monkeypatch) -> None:
     monkeypatch.setattr(pagination, "PAGE_SECONDS", 0.001)
     source: Source = SourceFactory(slug="a")
-    many_environments(source, 20_000)
+    create_many_environments(source, 20_000)
 
-    page = staff.get(listing(EnvironmentUsage, runtime_seconds__lt="1", include_withdrawn="true"))
+    page = staff.get(build_list_url(EnvironmentUsage, runtime_seconds__lt="1", include_withdrawn="true"))
 
     assert "was given up. Add a range, a source or an id." in page.content.decode()
     assert "Nothing to show" not in page.content.decode()
@@ -123,10 +126,12 @@ def test_the_input_of_runtime_shows_hours_of_the_address_and_exact_seconds_where
     staff: Client,
 ) -> None:
     EnvironmentUsageFactory()
-    page = staff.get(listing(EnvironmentUsage, runtime_seconds__gte="5400", runtime_seconds__lt="7")).content.decode()
+    page = staff.get(
+        build_list_url(EnvironmentUsage, runtime_seconds__gte="5400", runtime_seconds__lt="7")
+    ).content.decode()
     assert re.search(r'name="runtime_seconds__gte__hours" value="1.5"', page)
     assert re.search(r'name="runtime_seconds__lt" value="7"', page)
-    response = staff.get(listing(EnvironmentUsage), {"runtime_seconds__gte__hours": "0.5"}, follow=True)
+    response = staff.get(build_list_url(EnvironmentUsage), {"runtime_seconds__gte__hours": "0.5"}, follow=True)
     assert response.context["cl"].result_count == 1
 
 

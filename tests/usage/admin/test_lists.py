@@ -14,12 +14,12 @@ from tests.support.factories import (
     RecipeUsageFactory,
     ResourceUsageFactory,
     SourceFactory,
-    many_environments,
+    create_many_environments,
 )
 from tests.support.plans import analyze
-from tests.support.usage_lists import ENVIRONMENTS, RECIPES, RESOURCES, faults, listing
+from tests.support.usage_lists import ENVIRONMENTS, RECIPES, RESOURCES, build_list_url, get_errors
 from tests.support.usage_lists import staff as staff
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.admin.lists import base, pagination
 from usage.admin.lists.environments import EnvironmentUsageAdmin
 from usage.admin.lists.recipes import RecipeUsageAdmin
@@ -68,7 +68,7 @@ def test_a_walk_meets_every_row_once_both_ways_though_several_pages_share_an_ins
 ) -> None:
     monkeypatch.setattr(EnvironmentUsageAdmin, "list_per_page", 10)
     insert(SourceFactory(slug="a"), [7] * 34 + [8] * 3 + [9] * 12)
-    response = staff.get(listing(EnvironmentUsage, ordering=ordering, source="a"))
+    response = staff.get(build_list_url(EnvironmentUsage, ordering=ordering, source="a"))
     first, newer, older, last = [link.label for link in response.context["cl"].page_links]
     columns = EnvironmentUsageAdmin.viewset.orderings[ordering.removeprefix("-")]
     order_by = [f"-{column}" if ordering.startswith("-") else column for column in columns]
@@ -90,7 +90,7 @@ def test_a_walk_meets_every_row_once_both_ways_though_several_pages_share_an_ins
 
 def test_the_ways_are_named_by_time_and_lead_nowhere_at_the_ends(staff: Client) -> None:
     insert(SourceFactory(slug="a"), list(range(120)))
-    newest = staff.get(listing(EnvironmentUsage)).context["cl"]
+    newest = staff.get(build_list_url(EnvironmentUsage)).context["cl"]
 
     assert [(link.label, bool(link.url)) for link in newest.page_links] == [
         ("Newest", False),
@@ -102,15 +102,15 @@ def test_the_ways_are_named_by_time_and_lead_nowhere_at_the_ends(staff: Client) 
     assert all(link.url for link in middle.page_links)
     oldest = staff.get(ENVIRONMENTS + middle.page_links[3].url).context["cl"]
     assert [bool(link.url) for link in oldest.page_links] == [True, True, False, False]
-    ascending = staff.get(listing(EnvironmentUsage, ordering="stopped_at")).context["cl"]
+    ascending = staff.get(build_list_url(EnvironmentUsage, ordering="stopped_at")).context["cl"]
     assert [link.label for link in ascending.page_links] == ["Oldest", "Older", "Newer", "Newest"]
-    assert staff.get(listing(EnvironmentUsage, to="2026-01-01T00:00:09Z")).context["cl"].page_links == ()
+    assert staff.get(build_list_url(EnvironmentUsage, to="2026-01-01T00:00:09Z")).context["cl"].page_links == ()
 
 
 def test_rows_that_arrive_on_the_way_move_no_page(staff: Client) -> None:
     source = SourceFactory(slug="a")
     insert(source, list(range(120)))
-    newest = staff.get(listing(EnvironmentUsage)).context["cl"]
+    newest = staff.get(build_list_url(EnvironmentUsage)).context["cl"]
     first_ids = [row.pk for row in newest.result_list]
     EnvironmentUsageFactory.create_batch(30, source=source, stopped_at=START + timedelta(days=9))
 
@@ -124,10 +124,12 @@ def test_rows_that_arrive_on_the_way_move_no_page(staff: Client) -> None:
 def test_a_position_belongs_to_its_filters_and_its_order(staff: Client, changed: dict[str, str]) -> None:
     insert(SourceFactory(slug="a"), list(range(120)))
     SourceFactory(slug="b")
-    cursor = parse_qs(urlsplit(staff.get(listing(EnvironmentUsage)).context["cl"].page_links[2].url).query)["cursor"][0]
-    assert list_rows(staff.get(listing(EnvironmentUsage, cursor=cursor)))
+    cursor = parse_qs(urlsplit(staff.get(build_list_url(EnvironmentUsage)).context["cl"].page_links[2].url).query)[
+        "cursor"
+    ][0]
+    assert list_rows(staff.get(build_list_url(EnvironmentUsage, cursor=cursor)))
 
-    response = staff.get(listing(EnvironmentUsage, cursor=cursor, **changed))
+    response = staff.get(build_list_url(EnvironmentUsage, cursor=cursor, **changed))
 
     (notice,) = [str(message) for message in response.context["messages"]]
     assert notice == "That page belongs to other filters or another order; the list begins anew."
@@ -143,13 +145,13 @@ def test_a_damaged_position_begins_the_list_anew(staff: Client, position: str) -
 
 
 def test_a_short_list_is_counted_and_a_long_one_estimated_and_said_to_be(staff: Client, monkeypatch) -> None:
-    many_environments(SourceFactory.create(), 120)
-    assert "120 records" in staff.get(listing(EnvironmentUsage)).content.decode()
+    create_many_environments(SourceFactory.create(), 120)
+    assert "120 records" in staff.get(build_list_url(EnvironmentUsage)).content.decode()
 
     monkeypatch.setattr(pagination, "MAX_COUNTED", 100)
-    many_environments(SourceFactory.create(), 2000)
+    create_many_environments(SourceFactory.create(), 2000)
     analyze("usage_environmentusage")
-    page = staff.get(listing(EnvironmentUsage)).content.decode()
+    page = staff.get(build_list_url(EnvironmentUsage)).content.decode()
 
     assert "about 2,100 records" in page
     assert "(estimated)" in page
@@ -158,14 +160,14 @@ def test_a_short_list_is_counted_and_a_long_one_estimated_and_said_to_be(staff: 
 @pytest.mark.parametrize("model_admin", ADMINS)
 def test_every_filter_of_the_api_has_an_input_or_stays_when_the_form_is_sent(staff: Client, model_admin: Any) -> None:
     kind = next(kind for kind in KINDS.values() if kind._meta.model_name == model_admin.__name__.lower()[:-5])
-    list_query = staff.get(listing(kind)).context["cl"].list_query
+    list_query = staff.get(build_list_url(kind)).context["cl"].list_query
     inputs = {field.name for field in list_query.form}
 
     for name, filter_ in model_admin.viewset.filterset_class.base_filters.items():
         covered = name == "details.flavor" or name.endswith(("__gt", "__lt")) or is_name_filter(filter_)
         assert name in inputs or covered, name
     if kind is ResourceUsage:
-        response = staff.get(listing(kind, consumed_quantity__gt="5"))
+        response = staff.get(build_list_url(kind, consumed_quantity__gt="5"))
         assert '<input type="hidden" name="consumed_quantity__gt" value="5">' in response.content.decode()
 
 
@@ -187,13 +189,13 @@ def test_the_address_takes_the_parameters_of_the_api(
     EnvironmentUsageFactory(project_id="q", stopped_at=datetime(2026, 1, 3, 23, 59, 59, 999_999, tzinfo=UTC))
     EnvironmentUsageFactory(project_id="gone", stopped_at=datetime(2026, 1, 8, tzinfo=UTC), withdrawn_at=START)
 
-    assert sorted(row.project_id for row in list_rows(staff.get(listing(kind, **query)))) == projects
+    assert sorted(row.project_id for row in list_rows(staff.get(build_list_url(kind, **query)))) == projects
 
 
 def test_tags_are_asked_one_by_one_and_each_can_be_taken_back(staff: Client) -> None:
     ResourceUsageFactory(resource_name="both", tags={"team": "data", "env": ["dev", "test"]})
     ResourceUsageFactory(resource_name="one", tags={"team": "data"})
-    response = staff.get(listing(ResourceUsage, tag=["team:data", "env:dev", ""]))
+    response = staff.get(build_list_url(ResourceUsage, tag=["team:data", "env:dev", ""]))
 
     assert [row.resource_name for row in list_rows(response)] == ["both"]
     chips = response.context["cl"].list_query.chips
@@ -217,19 +219,19 @@ def test_tags_are_asked_one_by_one_and_each_can_be_taken_back(staff: Client) -> 
     ],
 )
 def test_a_range_is_said_with_its_last_day(staff: Client, query: dict[str, str], label: str) -> None:
-    list_query = staff.get(listing(RecipeUsage, **query)).context["cl"].list_query
+    list_query = staff.get(build_list_url(RecipeUsage, **query)).context["cl"].list_query
     assert list_query.range.label == label
     assert list_query.chips == []
 
 
 def test_the_periods_before_and_after_are_one_step_away(staff: Client) -> None:
-    month = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01", workspace_id="5")).context["cl"]
+    month = staff.get(build_list_url(RecipeUsage, from_="2026-11-01", to="2026-12-01", workspace_id="5")).context["cl"]
     assert month.list_query.range.earlier == "?from=2026-10-01&to=2026-11-01&workspace_id=5"
     assert month.list_query.range.later == "?from=2026-12-01&to=2027-01-01&workspace_id=5"
-    week = staff.get(listing(RecipeUsage, from_="2026-11-03", to="2026-11-10")).context["cl"].list_query.range
+    week = staff.get(build_list_url(RecipeUsage, from_="2026-11-03", to="2026-11-10")).context["cl"].list_query.range
     assert (week.earlier, week.later) == ("?from=2026-10-27&to=2026-11-03", "?from=2026-11-10&to=2026-11-17")
-    assert staff.get(listing(RecipeUsage)).context["cl"].list_query.range.earlier == ""
-    first = staff.get(listing(RecipeUsage, from_="0001-01-01", to="0001-02-01")).context["cl"].list_query.range
+    assert staff.get(build_list_url(RecipeUsage)).context["cl"].list_query.range.earlier == ""
+    first = staff.get(build_list_url(RecipeUsage, from_="0001-01-01", to="0001-02-01")).context["cl"].list_query.range
     assert first.earlier == ""
 
 
@@ -248,12 +250,12 @@ def test_a_list_opens_with_this_month_and_any_time_is_one_step_away(staff: Clien
 
 def test_headers_order_by_what_an_index_allows(staff: Client) -> None:
     EnvironmentUsageFactory(project_id="p")
-    page = staff.get(listing(EnvironmentUsage, project_id="p")).content.decode()
+    page = staff.get(build_list_url(EnvironmentUsage, project_id="p")).content.decode()
     assert '<a href="?project_id=p&amp;ordering=stopped_at">Stopped (UTC)' in page
     assert '<a href="?project_id=p&amp;ordering=project_id">Project' in page
     assert page.count("&amp;ordering=") == 4
     assert 'aria-sort="descending"><a href="?project_id=p&amp;ordering=stopped_at">' in page
-    ascending_page = staff.get(listing(EnvironmentUsage, ordering="project_id")).content.decode()
+    ascending_page = staff.get(build_list_url(EnvironmentUsage, ordering="project_id")).content.decode()
     assert 'aria-sort="ascending"><a href="?ordering=-project_id">Project' in ascending_page
 
 
@@ -290,23 +292,23 @@ def test_a_search_for_an_id_that_takes_too_long_is_given_up(staff: Client, monke
 def test_an_id_of_another_source_is_not_found() -> None:
     own_source, other_source = SourceFactory(slug="mine", vendor="ona"), SourceFactory(slug="other", vendor="ona")
     EnvironmentUsageFactory(source=other_source, environment_id="secret")
-    response = client_of("viewer", sources=[own_source]).get(f"{ENVIRONMENTS}find/", {"id": "secret"})
+    response = sign_in_as("viewer", sources=[own_source]).get(f"{ENVIRONMENTS}find/", {"id": "secret"})
     assert "secret" not in response["Location"]
 
 
 def test_the_form_asks_for_the_last_day_and_the_address_says_the_end_as_the_api_does(staff: Client) -> None:
-    form_url = listing(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
-    assert staff.get(form_url)["Location"] == listing(RecipeUsage, from_="2026-11-01", to="2026-12-01")
-    page = staff.get(listing(RecipeUsage, from_="2026-11-01", to="2026-12-01"))
+    form_url = build_list_url(RecipeUsage, from_="2026-11-01", _through="2026-11-30", workspace_id="")
+    assert staff.get(form_url)["Location"] == build_list_url(RecipeUsage, from_="2026-11-01", to="2026-12-01")
+    page = staff.get(build_list_url(RecipeUsage, from_="2026-11-01", to="2026-12-01"))
     (through,) = [field for field in page.context["cl"].list_query.form.common if field.name == "to"]
     assert (through.label, through.value()) == ("Through", "2026-12-01")
     assert '<input type="date" name="_through" value="2026-11-30"' in str(through)
 
-    instants = staff.get(listing(RecipeUsage, to="2026-11-30T12:00:00Z")).context["cl"].list_query.form.common
+    instants = staff.get(build_list_url(RecipeUsage, to="2026-11-30T12:00:00Z")).context["cl"].list_query.form.common
     (end,) = [field for field in instants if field.name == "to"]
     assert end.label == "To, not included"
     assert '<input type="text" name="to" value="2026-11-30T12:00:00Z"' in str(end)
 
-    response = staff.get(listing(RecipeUsage, _through="yesterday"), follow=True)
-    assert set(faults(response)) == {"to"}
-    assert staff.get(listing(RecipeUsage, _through="9999-12-31"), follow=True).status_code == 200
+    response = staff.get(build_list_url(RecipeUsage, _through="yesterday"), follow=True)
+    assert set(get_errors(response)) == {"to"}
+    assert staff.get(build_list_url(RecipeUsage, _through="9999-12-31"), follow=True).status_code == 200

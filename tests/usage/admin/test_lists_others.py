@@ -16,7 +16,7 @@ from portal.incidents.models import Channel, Incident
 from portal.reports.models import Report
 from sync.models import SyncRun, Trigger
 from tests.support.factories import FIRST_DAY, SourceDayFactory, SourceFactory
-from tests.support.users import client_of, person
+from tests.support.users import create_person, sign_in_as
 from usage.admin.lists import pagination
 from usage.admin.lists.base import UsageAdmin
 from usage.admin.lists.pagination import KeysetList
@@ -51,7 +51,7 @@ PAGED: dict[str, Any] = {
 
 @pytest.fixture
 def staff() -> Client:
-    return client_of("admin")
+    return sign_in_as("admin")
 
 
 def test_every_list_that_grows_with_what_is_read_is_paged_by_position() -> None:
@@ -113,7 +113,7 @@ def create_rows_of_every_list() -> None:
     RejectedRecord.objects.create(source_day=day, payload="{}", payload_digest="1" * 32, reason="no id", attempt=1)
     Restatement.objects.create(source_day=day, attempt=2, records_before=1, records_after=1)
     Channel.objects.create(name=source.slug, recipients="ops@example.com")
-    owner = person("viewer", sources=[source])
+    owner = create_person("viewer", sources=[source])
     Report.objects.create(name=source.slug, owner=owner, next_at="2030-01-01T07:00:00Z").people.add(owner)
     fields = {"key": f"source:{source.pk}", "subject": source.slug, "source": source}
     Incident.objects.create(condition="day_partial", severity="warning", **fields)

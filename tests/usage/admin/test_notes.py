@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from portal.accounts.audit.models import AuditEntry
-from tests.support.dashboard_data import kept, today
+from tests.support.dashboard_data import create_synced_source, get_today
 from tests.support.factories import ResourceUsageFactory, SourceFactory
-from tests.support.source_days import hold_days
-from tests.support.users import client_of
+from tests.support.source_days import create_source_days
+from tests.support.users import sign_in_as
 from usage.models import Note, Source
 from usage.notes import fetch_notes
 
@@ -22,15 +22,15 @@ def source() -> Source:
     """A source with usage in January."""
     created: Source = SourceFactory(slug="gcore-main", vendor="gcore")
     ResourceUsageFactory(source=created)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     return created
 
 
 def test_an_operator_writes_a_note_a_viewer_reads_it_and_the_log_has_it(source: Source) -> None:
     data = {"day": "2026-01-12", "text": "migration on 12 Jan", "source": ""}
-    assert client_of("operator").post(f"{PAGE}add/", data).status_code == 302
+    assert sign_in_as("operator").post(f"{PAGE}add/", data).status_code == 302
 
-    viewer = client_of("viewer")
+    viewer = sign_in_as("viewer")
     assert "migration on 12 Jan" in viewer.get(PAGE).content.decode()
     assert viewer.post(f"{PAGE}add/", data).status_code == 403
     assert Note.objects.get().written_by == "operator"
@@ -41,7 +41,7 @@ def test_a_note_that_another_person_corrects_keeps_its_author(source: Source) ->
     note = Note.objects.create(day=date(2026, 1, 12), text="migrtion", written_by="sam")
     sent = {"day": "2026-01-12", "text": "migration", "source": ""}
 
-    assert client_of("operator").post(f"{PAGE}{note.pk}/change/", sent).status_code == 302
+    assert sign_in_as("operator").post(f"{PAGE}{note.pk}/change/", sent).status_code == 302
 
     note.refresh_from_db()
     assert (note.text, note.written_by) == ("migration", "sam")
@@ -50,7 +50,7 @@ def test_a_note_that_another_person_corrects_keeps_its_author(source: Source) ->
 def test_explore_shows_a_note_over_its_day_and_in_the_interval_that_has_it(source: Source) -> None:
     Note.objects.create(day=date(2026, 1, 12), text="migration", source=source)
     Note.objects.create(day=date(2026, 3, 1), text="later")
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     for interval, position in (("day", 11), ("month", 0)):
         query = f"kind=resource-usage&from=2026-01-01&to=2026-02-01&group_by={interval}"
         page: Any = client.get(f"/admin/explore/?{query}")
@@ -64,7 +64,7 @@ def test_a_note_about_another_source_is_not_shown(source: Source) -> None:
     other_source = SourceFactory(slug="zebra", vendor="gcore")
     Note.objects.create(day=date(2026, 1, 12), text="of zebra", source=other_source)
     Note.objects.create(day=date(2026, 1, 12), text="of all")
-    client = client_of("operator", sources=[source])
+    client = sign_in_as("operator", sources=[source])
 
     query = "kind=resource-usage&from=2026-01-01&to=2026-02-01&group_by=day"
     for address in (f"/admin/explore/?{query}", PAGE, "/admin/"):
@@ -77,7 +77,7 @@ def test_a_note_about_another_source_is_not_shown(source: Source) -> None:
 def test_someone_limited_to_a_source_writes_about_it_alone(source: Source) -> None:
     other_source = SourceFactory(slug="zebra", vendor="gcore")
     general_note = Note.objects.create(day=date(2026, 1, 12), text="of all")
-    client = client_of("operator", sources=[source])
+    client = sign_in_as("operator", sources=[source])
     for source_id in ("", str(other_source.pk)):
         response = client.post(f"{PAGE}add/", {"day": "2026-01-12", "text": "x", "source": source_id})
         assert response.status_code == 200  # refused beside the input
@@ -91,11 +91,11 @@ def test_someone_limited_to_a_source_writes_about_it_alone(source: Source) -> No
 
 
 def test_the_overview_marks_the_day_of_a_note() -> None:
-    source = kept("gcore-main", "gcore", days=30)
-    day = today(source)
+    source = create_synced_source("gcore-main", "gcore", days=30)
+    day = get_today(source)
     Note.objects.create(day=day, text="new region", source=source)
 
-    page = client_of("viewer").get("/admin/").content.decode()
+    page = sign_in_as("viewer").get("/admin/").content.decode()
 
     assert "Note: new region" in page
     assert 'class="bar-note"' in page

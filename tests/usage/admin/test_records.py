@@ -21,7 +21,7 @@ from tests.support.factories import (
     SourceDayFactory,
     SourceFactory,
 )
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.admin.display import render_full_quantity, render_number
 from usage.admin.lists.details import format_value
 from usage.models import KIND_NAMES, EnvironmentUsage, RecipeUsage, RecordRevision, ResourceUsage, UsageRecord
@@ -54,7 +54,7 @@ def list_records(response: Any) -> list[Any]:
 
 @pytest.mark.parametrize(("kind", "factory"), KINDS)
 def test_a_list_costs_the_same_few_queries_however_long_it_is(kind, factory, django_assert_num_queries) -> None:
-    staff = client_of("admin")
+    staff = sign_in_as("admin")
     factory.create_batch(3, source=SourceFactory(credential=CREDENTIAL, credential_env=""))
     # Who is asking (2), the sources to choose from (2: what is wrong is judged before the list is made), and the
     # page within its time (5: a savepoint and the limit around it), and names where the records have only ids.
@@ -80,7 +80,7 @@ def test_a_record_shows_every_field_and_how_far_its_day_can_be_trusted(kind, fac
     if kind is ResourceUsage:
         ResourceUsage.objects.update(details={"flavor": "<i>g2</i>"}, tags={"team": ["data", "<u>web</u>"]})
 
-    page = client_of("viewer").get(f"{get_list_url(kind)}{record.pk}/change/").content.decode()
+    page = sign_in_as("viewer").get(f"{get_list_url(kind)}{record.pk}/change/").content.decode()
 
     assert "Complete, final" in page
     assert "&lt;b&gt;more&lt;/b&gt;" in page
@@ -100,7 +100,7 @@ def test_a_record_shows_every_field_and_how_far_its_day_can_be_trusted(kind, fac
 def test_a_record_its_totals_and_suggestions_cost_the_same_few_queries(
     kind, factory, django_assert_num_queries
 ) -> None:
-    staff = client_of("admin")
+    staff = sign_in_as("admin")
     record = factory()
     factory.create_batch(30)
     ContentType.objects.get_for_model(kind)  # which is asked for once in the life of a process
@@ -128,7 +128,7 @@ def test_a_record_tells_what_it_said_before_it_was_restated() -> None:
         was=old_values,
     )
 
-    page = client_of("viewer").get(f"{get_list_url(RecipeUsage)}{record.pk}/change/").content.decode()
+    page = sign_in_as("viewer").get(f"{get_list_url(RecipeUsage)}{record.pk}/change/").content.decode()
 
     assert "Restated 1 time" in page
     assert "Revision 1, replaced 2026-01-01 00:00:00 UTC" in page
@@ -145,7 +145,7 @@ def test_a_record_tells_what_it_said_before_it_was_restated() -> None:
 def test_a_record_leads_to_those_it_has_something_in_common_with(kind, factory) -> None:
     record = factory()
     factory(source=record.source)
-    staff = client_of("viewer")
+    staff = sign_in_as("viewer")
     page = staff.get(f"{get_list_url(kind)}{record.pk}/change/").context["page"]
 
     assert page["related"]
@@ -161,7 +161,7 @@ def test_links_of_a_record_take_commas_and_backslashes_as_they_are() -> None:
     EnvironmentUsageFactory(source=source, project_id="a", user_id="b", environment_id="x")
     tagged = ResourceUsageFactory(source=source, tags={"k,1": ["a,b", "~none"]})
     ResourceUsageFactory(source=source, tags={"k": "1"})
-    staff = client_of("viewer")
+    staff = sign_in_as("viewer")
     page = staff.get(f"{get_list_url(EnvironmentUsage)}{record.pk}/change/").context["page"]
     links = {link.label: link.url for link in page["related"]}
     for label in ("Runs of this environment", "Runs of this user", "Runs of this project"):
@@ -195,7 +195,7 @@ def test_a_value_and_its_unit_are_one_cell_and_an_unknown_value_has_no_unit() ->
 def test_a_resource_without_a_name_is_listed_by_its_id_alone() -> None:
     ResourceUsageFactory(resource_name="", resource_id="volume-1")
 
-    page = client_of("viewer").get(f"{get_list_url(ResourceUsage)}?from=").content.decode()
+    page = sign_in_as("viewer").get(f"{get_list_url(ResourceUsage)}?from=").content.decode()
 
     assert '<span class="code" title="volume-1">volume-1</span>' in page
     assert '<span class="named"><span class="code" title="volume-1">' not in page
@@ -203,7 +203,7 @@ def test_a_resource_without_a_name_is_listed_by_its_id_alone() -> None:
 
 def test_a_record_that_was_withdrawn_says_so_and_since_when() -> None:
     record = EnvironmentUsageFactory(withdrawn_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC))
-    staff = client_of("viewer")
+    staff = sign_in_as("viewer")
 
     assert (
         "Withdrawn on 20 Nov 2026, 09:30 UTC"
@@ -217,7 +217,7 @@ def test_a_record_that_was_withdrawn_says_so_and_since_when() -> None:
 
 def test_a_record_of_another_source_is_not_there() -> None:
     own_record, other_record = EnvironmentUsageFactory(), EnvironmentUsageFactory()
-    staff = client_of("viewer", sources=[own_record.source])
+    staff = sign_in_as("viewer", sources=[own_record.source])
 
     assert staff.get(f"{get_list_url(EnvironmentUsage)}{own_record.pk}/change/").status_code == 200
     assert staff.get(f"{get_list_url(EnvironmentUsage)}{other_record.pk}/change/").status_code == 404
@@ -230,13 +230,13 @@ def test_a_link_to_its_day_is_for_who_may_see_days() -> None:
     address = reverse("admin:usage_sourceday_change", args=[day.pk])
     record_page = f"{get_list_url(EnvironmentUsage)}{record.pk}/change/"
 
-    assert address in client_of("viewer").get(record_page).content.decode()
+    assert address in sign_in_as("viewer").get(record_page).content.decode()
     assert address not in sign_in_viewer("view_environmentusage").get(record_page).content.decode()
 
 
 @pytest.mark.parametrize(("kind", "factory"), KINDS)
 def test_nobody_adds_changes_or_deletes_usage(kind, factory) -> None:
-    staff = client_of("admin")
+    staff = sign_in_as("admin")
     record = factory()
     address = get_list_url(kind)
 
@@ -250,7 +250,7 @@ def test_nobody_adds_changes_or_deletes_usage(kind, factory) -> None:
 @pytest.mark.django_db(transaction=True)  # an export is read over a connection of its own
 @pytest.mark.parametrize(("kind", "factory"), KINDS)
 def test_the_export_is_the_filtered_set_and_not_the_page(kind, factory) -> None:
-    staff = client_of("viewer")
+    staff = sign_in_as("viewer")
     own_source = SourceFactory(slug="mine")
     factory.create_batch(70, source=own_source)
     factory.create_batch(2)
@@ -270,7 +270,7 @@ def test_the_export_is_the_filtered_set_and_not_the_page(kind, factory) -> None:
 @pytest.mark.parametrize("query", ["source=nowhere", "workspace_id=abc", "colour=red"])
 def test_a_filter_that_is_not_understood_is_never_exported(query: str) -> None:
     RecipeUsageFactory()
-    staff = client_of("viewer")
+    staff = sign_in_as("viewer")
 
     response = staff.get(f"{get_list_url(RecipeUsage)}export/?{query}", follow=True)
 

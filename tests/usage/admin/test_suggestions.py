@@ -14,8 +14,8 @@ from tests.support.factories import (
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.source_days import hold_days
-from tests.support.users import client_of
+from tests.support.source_days import create_source_days
+from tests.support.users import sign_in_as
 from usage.admin.lists import suggestions
 from usage.api.filters.values import DETAIL_NUMBERS, DETAIL_TEXTS
 from usage.models import KINDS, EnvironmentUsage, RecipeUsage, ResourceUsage, UsageRecord
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def staff() -> Client:
-    return client_of("viewer")
+    return sign_in_as("viewer")
 
 
 def fetch_suggestions(staff: Client, kind: type[UsageRecord], parameter: str, part: str = "", **form: str) -> list[Any]:
@@ -48,7 +48,7 @@ def test_every_parameter_with_suggestions_has_some(staff: Client, kind: type[Usa
     fields = (*DETAIL_TEXTS, *DETAIL_NUMBERS)
     ResourceUsageFactory(details={field: f"a {field}" for field in fields}, tags={"team": "data"})
     RecipeUsageFactory()
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
     for parameter in suggestions.get_suggested_params(kind):
         assert fetch_suggestions(staff, kind, parameter), parameter
@@ -57,7 +57,7 @@ def test_every_parameter_with_suggestions_has_some(staff: Client, kind: type[Usa
 def test_what_begins_with_the_part_comes_before_what_only_has_it(staff: Client) -> None:
     for project in ("alpha", "beta", "ALPINE", "gamma-alpha", "50%", "a_b", "axb"):
         EnvironmentUsageFactory(project_id=project)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
     assert list_suggested_values(staff, EnvironmentUsage, "project_id", "alp") == [
         "ALPINE",
@@ -72,7 +72,7 @@ def test_what_begins_with_the_part_comes_before_what_only_has_it(staff: Client) 
 def test_a_name_is_suggested_in_either_normal_form(staff: Client) -> None:
     for project in ("\u00e9quipe", "e\u0301quipe"):
         EnvironmentUsageFactory(project_id=project)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
     for part in ("\u00e9qui", "e\u0301qui", "\u00c9QUI"):
         assert sorted(list_suggested_values(staff, EnvironmentUsage, "project_id", part)) == [
@@ -87,7 +87,7 @@ def test_recipes_folders_and_workspaces_are_found_by_their_names_and_told_by_the
     RecipeUsageFactory(**common, recipe_id=9001, recipe_name="Old name", starts_at=FIRST)
     RecipeUsageFactory(**common, recipe_id=9001, recipe_name="Sync orders", starts_at=FIRST + timedelta(hours=5))
     RecipeUsageFactory(**common, recipe_id=None, recipe_name="", starts_at=FIRST)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
     assert fetch_suggestions(staff, RecipeUsage, "recipe_id", "orders") == [("9001", "Sync orders")]
     assert fetch_suggestions(staff, RecipeUsage, "recipe_id", "90") == [("9001", "Sync orders")]
@@ -110,7 +110,7 @@ def test_suggestions_are_of_the_chosen_source_and_range(staff: Client) -> None:
     for slug, project, day in (("a", "first", 0), ("a", "later", 40), ("b", "elsewhere", 0)):
         source = SourceFactory(slug=slug) if project != "later" else EnvironmentUsage.objects.get().source
         EnvironmentUsageFactory(source=source, project_id=project, stopped_at=FIRST + timedelta(days=day, hours=1))
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
     def list_projects(**form: str) -> set[str]:
         return set(list_suggested_values(staff, EnvironmentUsage, "project_id", **form))
@@ -127,7 +127,7 @@ def test_suggestions_are_of_the_chosen_source_and_range(staff: Client) -> None:
 
 def test_the_ends_of_the_calendar_narrow_nothing(staff: Client) -> None:
     ResourceUsageFactory(project_id=7)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
     assert list_suggested_values(staff, ResourceUsage, "project_id", from_="0001-01-01", to="9999-12-31") == ["7"]
 
@@ -138,8 +138,8 @@ def test_nobody_is_suggested_what_is_of_a_source_beyond_their_own() -> None:
         EnvironmentUsageFactory(source=source, project_id=word, environment_id=word)
         ResourceUsageFactory(source=source, resource_type=word, tags={word: word}, resource_name=word)
         RecipeUsageFactory(source=source, recipe_id=9001, recipe_name=word, workspace_name=word)
-    hold_days(rolled=True)
-    staff = client_of("viewer", sources=[own_source])
+    create_source_days(rolled=True)
+    staff = sign_in_as("viewer", sources=[own_source])
 
     for kind in KINDS.values():
         for parameter in suggestions.get_suggested_params(kind):
@@ -148,7 +148,7 @@ def test_nobody_is_suggested_what_is_of_a_source_beyond_their_own() -> None:
                     text = str(fetch_suggestions(staff, kind, parameter, **form))
                     assert "secret" not in text, parameter
     assert fetch_suggestions(staff, RecipeUsage, "recipe_id", "seen") == [("9001", "seen")]
-    assert fetch_suggestions(client_of("viewer", sources=[]), EnvironmentUsage, "project_id") == []
+    assert fetch_suggestions(sign_in_as("viewer", sources=[]), EnvironmentUsage, "project_id") == []
 
 
 def test_a_long_answer_ends_and_says_that_there_is_more(staff: Client) -> None:

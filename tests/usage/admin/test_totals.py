@@ -16,10 +16,10 @@ from tests.support.factories import (
     ResourceUsageFactory,
     SourceDayFactory,
     SourceFactory,
-    many_environments,
+    create_many_environments,
 )
-from tests.support.source_days import hold_days
-from tests.support.users import client_of
+from tests.support.source_days import create_source_days
+from tests.support.users import sign_in_as
 from usage.admin.lists import totals
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay, UsageRecord
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def staff() -> Client:
-    return client_of("viewer")
+    return sign_in_as("viewer")
 
 
 def get_totals(staff: Client, kind: type[UsageRecord], **query: Any) -> Any:
@@ -49,7 +49,7 @@ def get_sums(staff: Client, kind: type[UsageRecord], **query: Any) -> dict[tuple
 def test_different_units_are_never_added_and_metrics_of_one_unit_are(staff: Client) -> None:
     for metric, unit, quantity in (("vm", "minutes", "1440"), ("ip", "minutes", "60.5"), ("disk", "gbminutes", "9")):
         ResourceUsageFactory.create_batch(2, billing_metric=metric, consumed_unit=unit, consumed_quantity=quantity)
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     page_totals = get_totals(staff, ResourceUsage).context["totals"]
 
     assert {(line.unit, line.value) for line in page_totals.sums} == {
@@ -70,7 +70,7 @@ def test_different_units_are_never_added_and_metrics_of_one_unit_are(staff: Clie
 def test_metrics_add_up_to_the_last_digit_however_large_they_are(staff: Client) -> None:
     for metric, quantity in (("vm", f"{10**30}"), ("ip", "0.000000000000000000000000000001")):
         ResourceUsageFactory(billing_metric=metric, consumed_unit="GB", consumed_quantity=quantity)
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
 
     page = get_totals(staff, ResourceUsage).content.decode()
 
@@ -84,7 +84,7 @@ def test_what_was_not_reported_is_not_zero_and_withdrawn_records_count_on_reques
     EnvironmentUsageFactory.create_batch(2)
     EnvironmentUsageFactory(withdrawn_at=datetime.now(UTC))
     RecipeUsageFactory(task_count=None, job_succeeded_count=5)
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
 
     assert get_sums(staff, EnvironmentUsage) == {("", "records"): 3, ("Runtime", "seconds"): Decimal(7200)}
     assert "1 of the records have no runtime" in get_totals(staff, EnvironmentUsage).content.decode()
@@ -99,7 +99,7 @@ def test_a_range_may_begin_within_an_hour_or_a_day(staff: Client) -> None:
     for minute in (0, 20, 40):
         EnvironmentUsageFactory(stopped_at=FIRST + timedelta(minutes=minute))
         RecipeUsageFactory(starts_at=FIRST + timedelta(minutes=minute))
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
     for kind in (EnvironmentUsage, RecipeUsage):
         assert get_sums(staff, kind, from_="2026-01-01T00:10:00Z", to="2026-01-01T00:40:00Z")["", "records"] == 1
@@ -107,7 +107,7 @@ def test_a_range_may_begin_within_an_hour_or_a_day(staff: Client) -> None:
 
 def test_rollups_answer_where_they_hold_the_days(staff: Client) -> None:
     EnvironmentUsageFactory.create_batch(3)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     with CaptureQueriesContext(connection) as queries:
         assert get_sums(staff, EnvironmentUsage, from_="2026-01-01", to="2026-01-02")["", "records"] == 3
     assert not [query for query in queries if 'FROM "usage_environmentusage"' in query["sql"]]
@@ -134,7 +134,7 @@ def test_totals_are_of_the_sources_that_a_person_may_see() -> None:
     for source, metric in ((own_source, "seen"), (other_source, "secret-metric")):
         ResourceUsageFactory(source=source, billing_metric=metric)
         SourceDayFactory(source=source, day=FIRST.date(), complete=source is own_source, loaded_at=FIRST, records=1)
-    staff = client_of("viewer", sources=[own_source])
+    staff = sign_in_as("viewer", sources=[own_source])
     response = get_totals(staff, ResourceUsage, from_="2026-01-01", to="2026-01-02")
 
     assert response.context["totals"].records == 1
@@ -145,8 +145,8 @@ def test_totals_are_of_the_sources_that_a_person_may_see() -> None:
 
 def test_totals_that_take_too_long_are_given_up_with_a_sentence(staff: Client, monkeypatch) -> None:
     monkeypatch.setattr(totals, "SECONDS", 0.002)
-    many_environments(SourceFactory.create(), 20_000)
-    hold_days(rolled=False)
+    create_many_environments(SourceFactory.create(), 20_000)
+    create_source_days(rolled=False)
 
     page = get_totals(staff, EnvironmentUsage).content.decode()
 
@@ -166,7 +166,7 @@ def test_without_scripts_totals_are_a_page_of_their_own_that_leads_back(staff: C
 
 def test_the_totals_lead_to_explore_with_the_same_filters(staff: Client) -> None:
     ResourceUsageFactory(tags={"team": "data"})
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     query = {"tag": "team:data", "from_": "2026-01-01", "to": "2026-01-02"}
     explore = get_totals(staff, ResourceUsage, **query).context["explore"]
 
@@ -185,7 +185,7 @@ def test_the_list_itself_adds_nothing_up(staff: Client) -> None:
 def test_totals_say_that_they_have_the_sums_of_days_without_records(staff: Client, column: str, verb: str) -> None:
     source = SourceFactory(slug="a")
     EnvironmentUsageFactory(source=source)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     EnvironmentUsage.objects.all().delete()
     timestamps = dict.fromkeys({"pruned_at", column}, FIRST)
     SourceDay.objects.update(state="loaded", complete=True, final=True, loaded_at=FIRST, **timestamps)

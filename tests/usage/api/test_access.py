@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from portal.accounts.models import Scope
 from portal.incidents.models import Incident
 from sync.models import SyncRun, Trigger
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import (
     FIRST_DAY,
     EnvironmentUsageFactory,
@@ -21,7 +21,7 @@ from tests.support.factories import (
     SourceDayFactory,
     SourceFactory,
 )
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.api.access import filter_by_scope
 from usage.models import DirectoryEntry, RejectedRecord, Restatement, Source
 
@@ -70,7 +70,7 @@ def fill(slug: str) -> dict[str, Any]:
 def test_a_stranger_is_let_in_nowhere(path: str, method: str) -> None:
     for query in ("", "?format=bogus&unknown=1"):
         response = getattr(Client(), method)(f"{API}/{path}/{query}")
-        assert "Send a portal token" in refused(response, 401)[""][0]
+        assert "Send a portal token" in get_problem_details(response, 401)[""][0]
         assert response["WWW-Authenticate"] == CHALLENGE
 
 
@@ -82,10 +82,12 @@ def test_only_health_answers_strangers() -> None:
 @pytest.mark.parametrize(("paths", "scope"), [(USAGE, Scope.USAGE_READ), (SYNC, Scope.SYNC_READ)])
 def test_a_token_without_the_scope_is_told_which_one_is_missing(paths: tuple[str, ...], scope: str) -> None:
     fill("seen")
-    other_scopes_client = bearer(*(name for name in Scope.values if name != scope))
-    scope_client = bearer(scope)
+    other_scopes_client = create_api_client(*(name for name in Scope.values if name != scope))
+    scope_client = create_api_client(scope)
     for path in paths:
-        assert refused(other_scopes_client.get(f"{API}/{path}/"), 403) == {"": [f"The token lacks the scope {scope}."]}
+        assert get_problem_details(other_scopes_client.get(f"{API}/{path}/"), 403) == {
+            "": [f"The token lacks the scope {scope}."]
+        }
         assert scope_client.get(f"{API}/{path}/").status_code == 200
 
 
@@ -102,7 +104,7 @@ def test_who_may_see_some_kinds_of_usage_has_no_summary_of_all_and_is_told_what_
     client.force_login(user)
 
     assert client.get(f"{API}/environment-usage/summary/").status_code == 200
-    (reason,) = refused(client.get(f"{API}/usage/summary/"), 403)[""]
+    (reason,) = get_problem_details(client.get(f"{API}/usage/summary/"), 403)[""]
     assert "usage.view_resourceusage" in reason
     assert "usage.view_recipeusage" in reason
     assert "usage.view_environmentusage" not in reason
@@ -110,8 +112,8 @@ def test_who_may_see_some_kinds_of_usage_has_no_summary_of_all_and_is_told_what_
 
 def test_reading_is_not_enough_to_ask_for_a_run() -> None:
     SourceFactory(slug="seen")
-    response = bearer(Scope.USAGE_READ, Scope.SYNC_READ).post(f"{API}/sources/seen/sync/")
-    assert refused(response, 403) == {"": ["The token lacks the scope sync:run."]}
+    response = create_api_client(Scope.USAGE_READ, Scope.SYNC_READ).post(f"{API}/sources/seen/sync/")
+    assert get_problem_details(response, 403) == {"": ["The token lacks the scope sync:run."]}
 
 
 # Both answers tell the same age of what was read only where no second passes between them.
@@ -121,7 +123,7 @@ def test_a_limited_token_cannot_learn_that_other_sources_exist(kind: str) -> Non
     fill("hidden")
     addresses = fill("seen")
     hidden = {path.replace("seen", "hidden"): None for path in (kind,)}
-    client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    client = create_api_client(*Scope.values, sources=[Source.objects.get(slug="seen")])
     page = get(client, f"{kind}/", count="exact")
     assert page["count"] == 1
     assert b"hidden" not in client.get(f"{API}/{kind}/").content
@@ -135,20 +137,20 @@ def test_a_limited_token_cannot_learn_that_other_sources_exist(kind: str) -> Non
 def test_a_row_of_another_source_is_as_if_it_did_not_exist(kind: str) -> None:
     hidden_keys = fill("hidden")
     fill("seen")
-    limited_client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    limited_client = create_api_client(*Scope.values, sources=[Source.objects.get(slug="seen")])
     hidden_response = limited_client.get(f"{API}/{kind}/{hidden_keys[kind]}/")
     missing_response = limited_client.get(f"{API}/{kind}/{'nothing' if kind == 'sources' else 987654}/")
     assert hidden_response.status_code == missing_response.status_code == 404
     assert hidden_response.content == missing_response.content
-    assert bearer(*Scope.values).get(f"{API}/{kind}/{hidden_keys[kind]}/").status_code == 200
+    assert create_api_client(*Scope.values).get(f"{API}/{kind}/{hidden_keys[kind]}/").status_code == 200
 
 
 def test_filters_of_a_limited_token_offer_only_its_sources() -> None:
     fill("hidden")
     fill("seen")
-    limited_client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    limited_client = create_api_client(*Scope.values, sources=[Source.objects.get(slug="seen")])
     for query in ({"source": "hidden"}, {"vendor": "vendor-of-hidden"}):
-        errors = refused(limited_client.get(f"{API}/environment-usage/", query))
+        errors = get_problem_details(limited_client.get(f"{API}/environment-usage/", query))
         ((name, value),) = query.items()
         visible_value = {"source": "seen", "vendor": "vendor-of-seen"}[name]
         assert errors[name] == [f"There is no “{value}”; there are: {visible_value}."]
@@ -157,11 +159,11 @@ def test_filters_of_a_limited_token_offer_only_its_sources() -> None:
 def test_a_limited_token_cannot_ask_for_a_run_of_another_source() -> None:
     fill("hidden")
     fill("seen")
-    limited_client = bearer(*Scope.values, sources=[Source.objects.get(slug="seen")])
+    limited_client = create_api_client(*Scope.values, sources=[Source.objects.get(slug="seen")])
     body = {"from": "2026-01-01", "to": "2026-01-02"}
     for slug in ("hidden", "nothing"):
         response = limited_client.post(f"{API}/sources/{slug}/sync/", body, content_type="application/json")
-        assert refused(response, 404) == {"": ["Not found."]}
+        assert get_problem_details(response, 404) == {"": ["Not found."]}
 
 
 def sign_in(*permissions: str, staff: bool = True) -> Client:
@@ -180,7 +182,7 @@ def test_staff_see_what_djangos_permissions_let_them_see() -> None:
     client = sign_in("usage.view_environmentusage", "usage.view_source")
     assert client.get(f"{API}/environment-usage/").status_code == 200
     assert client.get(f"{API}/sources/seen/").status_code == 200
-    errors = refused(client.get(f"{API}/resource-usage/"), 403)
+    errors = get_problem_details(client.get(f"{API}/resource-usage/"), 403)
     assert errors == {"": ["You lack the permission usage.view_resourceusage."]}
 
 
@@ -192,7 +194,7 @@ def test_someone_who_is_signed_in_but_not_staff_is_a_stranger() -> None:
 def test_a_session_needs_the_csrf_token_to_change_anything() -> None:
     SourceFactory(slug="seen")
     client = sign_in("usage.change_sourceday", "usage.view_source")
-    errors = refused(client.post(f"{API}/sources/seen/sync/", {}, content_type="application/json"), 403)
+    errors = get_problem_details(client.post(f"{API}/sources/seen/sync/", {}, content_type="application/json"), 403)
     assert "CSRF" in errors[""][0]
 
 
@@ -200,7 +202,7 @@ def test_a_session_needs_the_csrf_token_to_change_anything() -> None:
 def test_a_session_asks_for_a_run_with_the_permission_that_the_pages_ask_for(role: str, status: int) -> None:
     SourceFactory(slug="seen")
     body = {"from": "2026-01-01", "to": "2026-01-02"}
-    response = client_of(role).post(f"{API}/sources/seen/sync/", body, content_type="application/json")
+    response = sign_in_as(role).post(f"{API}/sources/seen/sync/", body, content_type="application/json")
     assert response.status_code == status
     assert SyncRun.objects.filter(requested_by=role).exists() == (status == 202)
 

@@ -12,7 +12,7 @@ from django.test import Client, RequestFactory
 from rest_framework.request import Request
 
 from portal.accounts.models import Scope, create_token
-from tests.support.api_clients import API, bearer, refused
+from tests.support.api_clients import API, create_api_client, get_problem_details
 from tests.support.factories import SourceFactory
 from usage.api.errors import exception_handler
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def client() -> Client:
     """A program that may do everything."""
-    return bearer(*Scope.values)
+    return create_api_client(*Scope.values)
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,15 @@ def test_what_django_itself_raises_in_a_view_is_a_problem(error: Exception, stat
 
 
 def test_an_address_that_does_not_exist_is_a_problem_too(client: Client) -> None:
-    assert refused(client.get(f"{API}/nowhere/"), 404)[""] == ["There is nothing at /api/v1/nowhere/."]
-    assert refused(client.get("/api/v2/"), 404)
-    assert "end with a slash" in refused(client.get(f"{API}/sources"), 404)[""][0]
+    assert get_problem_details(client.get(f"{API}/nowhere/"), 404)[""] == ["There is nothing at /api/v1/nowhere/."]
+    assert get_problem_details(client.get("/api/v2/"), 404)
+    assert "end with a slash" in get_problem_details(client.get(f"{API}/sources"), 404)[""][0]
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
 def test_a_method_that_does_not_exist_is_refused_with_those_that_do(client: Client, method: str) -> None:
     response = getattr(client, method)(f"{API}/environment-usage/")
-    assert refused(response, 405)
+    assert get_problem_details(response, 405)
     assert response["Allow"] == "GET, HEAD, OPTIONS"
 
 
@@ -62,14 +62,14 @@ def test_who_is_let_in_may_ask_which_methods_there_are(client: Client, address: 
     response = client.options(f"{API}/{address}")
     assert (response.status_code, response.content) == (204, b"")
     assert response["Allow"] == methods
-    assert refused(Client().options(f"{API}/{address}"), 401)
+    assert get_problem_details(Client().options(f"{API}/{address}"), 401)
 
 
 def test_an_answer_in_a_form_that_nobody_has_is_refused(client: Client) -> None:
     for accept in ("application/xml", "text/html"):
-        errors = refused(client.get(f"{API}/environment-usage/", headers={"Accept": accept}), 406)
+        errors = get_problem_details(client.get(f"{API}/environment-usage/", headers={"Accept": accept}), 406)
         assert {"application/json", "text/csv", "application/x-ndjson"} <= set(re.split("[ ,;]+", errors[""][0]))
-    errors = refused(client.get(f"{API}/sources/", headers={"Accept": "text/csv"}), 406)
+    errors = get_problem_details(client.get(f"{API}/sources/", headers={"Accept": "text/csv"}), 406)
     assert errors[""] == ["The answer is to be had as application/json; the Accept header takes none of these."]
 
 
@@ -87,7 +87,7 @@ def test_an_answer_in_a_form_that_nobody_has_is_refused(client: Client) -> None:
 def test_a_body_that_cannot_be_read_is_refused(client: Client, body: str, content_type: str, status: int) -> None:
     SourceFactory(slug="a")
     response = client.post(f"{API}/sources/a/sync/", body, content_type=content_type)
-    errors = refused(response, status)
+    errors = get_problem_details(response, status)
     assert status != 415 or errors[""] == [
         f'Unsupported media type "{content_type}" in request. Send application/json.'
     ]
@@ -96,7 +96,7 @@ def test_a_body_that_cannot_be_read_is_refused(client: Client, body: str, conten
 def test_what_is_wrong_with_a_body_is_pointed_at(client: Client) -> None:
     SourceFactory(slug="a")
     body = {"from": "2026-13-01"}
-    errors = refused(client.post(f"{API}/sources/a/sync/", body, content_type="application/json"))
+    errors = get_problem_details(client.post(f"{API}/sources/a/sync/", body, content_type="application/json"))
     assert set(errors) == {"", "from", "to"}
     assert "YYYY-MM-DD" in errors["from"][0]
 
@@ -106,7 +106,7 @@ def test_a_failure_that_nobody_expected_is_a_problem_without_its_secrets(client:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE usage_environmentusage RENAME TO secretly_renamed")
     response: Any = client.get(f"{API}/environment-usage/")
-    assert refused(response, 500)[""] == ["The portal failed to answer; the failure was logged."]
+    assert get_problem_details(response, 500)[""] == ["The portal failed to answer; the failure was logged."]
     assert b"secretly_renamed" not in response.content
     assert b"SELECT" not in response.content
     connection.set_rollback(True)  # the query that failed has ended the test's own transaction
@@ -114,15 +114,15 @@ def test_a_failure_that_nobody_expected_is_a_problem_without_its_secrets(client:
 
 def test_a_request_that_django_itself_refuses_is_a_problem_under_the_api(client: Client) -> None:
     response = client.get(f"{API}/sources/", headers={"Host": "evil.example"})
-    assert refused(response, 400)
+    assert get_problem_details(response, 400)
     assert "text/html" in Client().get("/admin/", headers={"Host": "evil.example"})["Content-Type"]
     long_response = client.get(f"{API}/resource-usage/?{'&'.join(['tag=a:b'] * 1001)}")
-    assert refused(long_response)[""] == ["The request has more than 1,000 parameters."]
+    assert get_problem_details(long_response)[""] == ["The request has more than 1,000 parameters."]
 
 
 def test_every_kind_of_error_is_a_problem_with_its_status(redis_client: object) -> None:
     source = SourceFactory(slug="gcore-main", enabled=False)
-    full_client, usage_client = bearer(*Scope.values), bearer(Scope.USAGE_READ)
+    full_client, usage_client = create_api_client(*Scope.values), create_api_client(Scope.USAGE_READ)
     _, secret = create_token("often", rate="1/day")
     limited_client = Client(headers={"Authorization": f"Bearer {secret}"})
     sources_url, sync_url = f"{API}/sources/", f"{API}/sources/{source.slug}/sync/"
@@ -139,4 +139,4 @@ def test_every_kind_of_error_is_a_problem_with_its_status(redis_client: object) 
         429: limited_client.get(f"{API}/environment-usage/"),
     }
     for status, response in responses.items():
-        assert refused(response, status)[""][0]
+        assert get_problem_details(response, status)[""][0]

@@ -8,7 +8,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
@@ -16,7 +16,7 @@ from tests.support.factories import (
     SourceDayFactory,
     SourceFactory,
 )
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.datetimes import parse_moment, parse_zone, to_instant
 from usage.models import EnvironmentUsage
 
@@ -24,7 +24,7 @@ from usage.models import EnvironmentUsage
 @pytest.fixture
 def client(db: None) -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def create_runs(*instants: str) -> None:
@@ -96,13 +96,13 @@ def test_numbers_may_repeat_and_be_none(client: Client) -> None:
         rows = client.get(f"{API}/resource-usage/?ordering=day&{query}").json()["results"]
         assert [row["region_id"] for row in rows] == expected
     assert len(get(client, "recipe-usage/", recipe_id="~none")["results"]) == 1
-    assert "There is no “~none”" in refused(client.get(f"{API}/recipe-usage/?source=~none"))["source"][0]
+    assert "There is no “~none”" in get_problem_details(client.get(f"{API}/recipe-usage/?source=~none"))["source"][0]
 
 
 def test_the_summary_and_the_columns_take_repeated_parameters_too(client: Client) -> None:
     for slug, project in (("a", "x,y"), ("b", ""), ("c", "z")):
         EnvironmentUsageFactory(source=SourceFactory(slug=slug, vendor="ona"), project_id=project)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     query = r"group_by=source&group_by=project_id&measures=records&project_id=x\,y&project_id=~none"
     rows = client.get(f"{API}/environment-usage/summary/?{query}").json()["results"]
     assert sorted((row["source"], row["project_id"]) for row in rows) == [("a", "x,y"), ("b", "")]
@@ -127,7 +127,7 @@ def test_resource_usage_is_asked_by_whole_utc_days(client: Client) -> None:
     assert days == ["2026-01-02"]
     page = get(client, "resource-usage/", from_="2026-01-02T01:00:00+01:00", to="2026-01-03T00:00:00Z")
     assert [row["day"] for row in page["results"]] == ["2026-01-02"]
-    errors = refused(client.get(f"{API}/resource-usage/", {"from": "2026-01-02", "tz": "Europe/Berlin"}))
+    errors = get_problem_details(client.get(f"{API}/resource-usage/", {"from": "2026-01-02", "tz": "Europe/Berlin"}))
     assert "not the start of a UTC day" in errors["from"][0]
 
 
@@ -149,7 +149,7 @@ def test_sources_and_vendors_are_asked_for_by_name(client: Client) -> None:
     assert list_record_ids(client, source="a,c") == ["a", "c"]
     assert list_record_ids(client, vendor="acme") == ["a", "b"]
     assert list_record_ids(client, vendor="acme", source="b,c") == ["b"]
-    errors = refused(client.get(f"{API}/environment-usage/", {"source": "a,d", "vendor": "none"}))
+    errors = get_problem_details(client.get(f"{API}/environment-usage/", {"source": "a,d", "vendor": "none"}))
     assert errors["source"] == ["There is no “d”; there are: a, b, c."]
     assert errors["vendor"] == ["There is no “none”; there are: acme, other."]
 
@@ -182,7 +182,7 @@ def test_days_of_a_source_are_asked_by_date_state_and_completeness(client: Clien
     assert list_days(from_="2026-01-02", to="2026-01-03") == ["02"]
     assert list_days(state="failed") == ["02"]
     assert list_days(state="failed, due", verification="none") == ["03", "02", "01"]
-    errors = refused(client.get(f"{API}/sources/a/days/", {"state": "failed,lost", "verification": "x"}))
+    errors = get_problem_details(client.get(f"{API}/sources/a/days/", {"state": "failed,lost", "verification": "x"}))
     assert errors["state"] == ["“lost”: Not one of: due, loading, loaded, partial, suspect, failed."]
     assert errors["verification"] == ["“x”: Not one of: none, verified, unverified."]
     assert list_days(complete="true") == []
@@ -222,31 +222,31 @@ def test_days_of_a_source_are_asked_by_date_state_and_completeness(client: Clien
 def test_a_parameter_that_is_not_understood_is_refused_by_name(
     client: Client, query: str, parameter: str, message: str
 ) -> None:
-    errors = refused(client.get(f"{API}/environment-usage/?{query}"))
+    errors = get_problem_details(client.get(f"{API}/environment-usage/?{query}"))
     assert set(errors) == {"", parameter}
     assert message in errors[parameter][0]
     assert parameter in errors[""][0]
 
 
 def test_an_unknown_format_is_not_found(client: Client) -> None:
-    assert refused(client.get(f"{API}/environment-usage/", {"format": "xml"}), 404)
-    assert refused(client.get(f"{API}/sources/", {"format": "csv"}), 404)
+    assert get_problem_details(client.get(f"{API}/environment-usage/", {"format": "xml"}), 404)
+    assert get_problem_details(client.get(f"{API}/sources/", {"format": "csv"}), 404)
 
 
 @pytest.mark.parametrize("number", ["x", "1.5", "1_000", "9223372036854775808", "٣", "1,,2"])
 def test_a_number_that_is_none_is_refused_with_what_is_allowed(client: Client, number: str) -> None:
-    errors = refused(client.get(f"{API}/recipe-usage/", {"recipe_id": number}))
+    errors = get_problem_details(client.get(f"{API}/recipe-usage/", {"recipe_id": number}))
     assert "whole number" in errors["recipe_id"][0] or "required" in errors["recipe_id"][0]
 
 
 def test_everything_that_is_wrong_is_named_at_once(client: Client) -> None:
     query = {"bogus": "1", "from": "x", "tz": "y", "page_size": "0", "ordering": "z", "source": "w", "count": "v"}
-    assert set(refused(client.get(f"{API}/environment-usage/", query))) == {"", *query}
+    assert set(get_problem_details(client.get(f"{API}/environment-usage/", query))) == {"", *query}
 
 
 def test_parameters_of_a_single_record_are_refused_too(client: Client) -> None:
     record = EnvironmentUsageFactory()
-    errors = refused(client.get(f"{API}/environment-usage/{record.pk}/?project_id=p"))
+    errors = get_problem_details(client.get(f"{API}/environment-usage/{record.pk}/?project_id=p"))
     assert errors["project_id"] == ["Unknown parameter; allowed are: fields, format."]
 
 

@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 
 from portal.urls import router
 from sync.models import SyncRun, Trigger
-from tests.support.api_clients import API, bearer, get
+from tests.support.api_clients import API, create_api_client, get
 from tests.support.factories import (
     FIRST_DAY,
     EnvironmentUsageFactory,
@@ -37,7 +37,7 @@ VIEWS: dict[str, Any] = {basename: view for _, view, basename in router.registry
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    caller = bearer()
+    caller = create_api_client()
     caller.get(f"{API}/sources/")  # the token's use is written down with the first request
     return caller
 

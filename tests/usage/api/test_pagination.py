@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api_clients import API, bearer, get, refused, walk
+from tests.support.api_clients import API, create_api_client, get, get_problem_details, iterate_pages
 from tests.support.factories import SourceFactory
 from usage.api.pagination import Cursor, Ordering
 from usage.api.views import EnvironmentUsageViewSet
@@ -27,7 +27,7 @@ ORDERINGS = sorted(EnvironmentUsageViewSet.orderings)
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_walk_returns_every_row_once_in_order_forwards_and_backwards(
     EnvironmentUsage.objects.all().delete()
     insert(source, seconds)
     params = {"page_size": str(page_size), "ordering": ordering}
-    forwards = list(walk(client, "environment-usage/", **params))
+    forwards = list(iterate_pages(client, "environment-usage/", **params))
     assert list_ids(iter(forwards)) == list_sorted_ids(ordering)
     assert all(len(page) == page_size for page in forwards[:-1])
 
@@ -84,7 +84,9 @@ def test_a_walk_returns_every_row_once_in_order_forwards_and_backwards(
     while last["next_cursor"]:
         last = get(client, "environment-usage/", **params, cursor=last["next_cursor"])
     start = last["previous_cursor"]
-    backwards = list(walk(client, "environment-usage/", way="previous", start=start, **params)) if start else []
+    backwards = (
+        list(iterate_pages(client, "environment-usage/", way="previous", start=start, **params)) if start else []
+    )
     assert list_ids(reversed([*[last["results"]], *backwards])) == list_sorted_ids(ordering)
 
 
@@ -94,7 +96,7 @@ def test_a_walk_ends_though_thousands_of_rows_share_the_first_value_of_the_order
     insert(source, [7] * 2500 + [8] * 10)
     for ordering in ("stopped_at", "-stopped_at"):
         for size in ("1000", "333"):
-            row_ids = list_ids(walk(client, "environment-usage/", ordering=ordering, page_size=size))
+            row_ids = list_ids(iterate_pages(client, "environment-usage/", ordering=ordering, page_size=size))
             assert row_ids == list_sorted_ids(ordering)
 
 
@@ -112,7 +114,9 @@ def test_rows_that_were_there_throughout_are_met_once_whatever_is_loaded_on_the_
     insert(source, seconds)
     stable_ids, withdrawn_id = set(list_sorted_ids(ordering)), min(list_sorted_ids(ordering))
     seen_ids: list[int] = []
-    for number, page in enumerate(walk(client, "environment-usage/", ordering=ordering, page_size=str(page_size))):
+    for number, page in enumerate(
+        iterate_pages(client, "environment-usage/", ordering=ordering, page_size=str(page_size))
+    ):
         seen_ids += [row["id"] for row in page]
         if number < len(inserts):
             insert(source, inserts[number], prefix=f"later-{number}-")
@@ -160,16 +164,16 @@ def test_a_cursor_belongs_to_its_filters_and_its_ordering(
 ) -> None:
     insert(source, list(range(5)))
     cursor = get(client, "environment-usage/", page_size="2")["next_cursor"]
-    errors = refused(client.get(f"{API}/environment-usage/", {"cursor": cursor, **changed}))
+    errors = get_problem_details(client.get(f"{API}/environment-usage/", {"cursor": cursor, **changed}))
     assert "other filters or another ordering" in errors["cursor"][0]
 
 
 def test_a_cursor_belongs_to_its_list_and_cannot_be_made_up(client: Client, source: Source) -> None:
     insert(source, list(range(5)))
     cursor = get(client, "environment-usage/", page_size="2")["next_cursor"]
-    assert refused(client.get(f"{API}/recipe-usage/", {"cursor": cursor}))["cursor"]
+    assert get_problem_details(client.get(f"{API}/recipe-usage/", {"cursor": cursor}))["cursor"]
     for damaged_cursor in (cursor[:-1], "x" + cursor, cursor.partition(".")[0], ".", "..", "é"):
-        assert refused(client.get(f"{API}/environment-usage/", {"cursor": damaged_cursor}))["cursor"]
+        assert get_problem_details(client.get(f"{API}/environment-usage/", {"cursor": damaged_cursor}))["cursor"]
 
 
 def test_the_default_ordering_may_be_said_or_left_unsaid_on_the_way(client: Client, source: Source) -> None:

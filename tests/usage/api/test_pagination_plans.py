@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoDbBlocker
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.database import keep_rows
 from tests.support.factories import SourceFactory
 from tests.support.plans import analyze, find_large_sorts, find_scans
@@ -46,7 +46,7 @@ def long_table(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Ite
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def get_page_sql(client: Client, **query: str) -> str:

@@ -12,9 +12,9 @@ from django.test import Client
 
 from portal.accounts.models import Scope
 from portal.environment import BASE_DIR
-from tests.support.api_clients import API, bearer, refused
+from tests.support.api_clients import API, create_api_client, get_problem_details
 from tests.support.factories import SourceFactory
-from tests.support.processes import environment
+from tests.support.processes import build_environment
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 @cache
 def build_schema() -> Any:
     """Return the schema, which is the same for everyone and takes seconds to build."""
-    response = bearer(Scope.MIRROR_READ).get(f"{API}/schema/")
+    response = create_api_client(Scope.MIRROR_READ).get(f"{API}/schema/")
     assert response.status_code == 200
     return yaml.load(response.content, yaml.CSafeLoader)
 
@@ -34,7 +34,7 @@ def schema() -> Any:
 
 def test_the_schema_is_valid_and_drawn_up_without_a_warning() -> None:
     command = [sys.executable, "manage.py", "spectacular", "--validate", "--fail-on-warn"]
-    result = subprocess.run(command, cwd=BASE_DIR, env=environment(), capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=BASE_DIR, env=build_environment(), capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("openapi: 3.1")
 
@@ -75,10 +75,10 @@ def iterate_lists(schema: Any) -> Iterator[tuple[str, list[Any]]]:
 
 
 def test_every_parameter_that_is_understood_is_described_and_no_other(schema: Any) -> None:
-    client = bearer()
+    client = create_api_client()
     SourceFactory(slug="production")
     for path, parameters in iterate_lists(schema):
-        (message,) = refused(client.get(path, {"nonsense": "1"}))["nonsense"]
+        (message,) = get_problem_details(client.get(path, {"nonsense": "1"}))["nonsense"]
         understood = set(message.removeprefix("Unknown parameter; allowed are: ").removesuffix(".").split(", "))
         described = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
         assert described | {"format"} == understood | {"format"}, path
@@ -115,7 +115,7 @@ def test_exports_are_described_as_text_and_numbers_as_strings(schema: Any) -> No
 
 
 def test_the_page_has_no_script_or_style_that_the_policy_forbids() -> None:
-    client = bearer(Scope.USAGE_READ)
+    client = create_api_client(Scope.USAGE_READ)
     response = client.get(f"{API}/docs/")
     page = response.content.decode()
     assert response.status_code == 200
@@ -126,7 +126,7 @@ def test_the_page_has_no_script_or_style_that_the_policy_forbids() -> None:
 
 
 def test_the_pages_script_is_served_apart_from_it() -> None:
-    script = bearer(Scope.USAGE_READ).get(f"{API}/docs/", {"script": ""})
+    script = create_api_client(Scope.USAGE_READ).get(f"{API}/docs/", {"script": ""})
     assert script.status_code == 200
     assert script["Content-Type"] == "application/javascript"
     assert b"SwaggerUIBundle" in script.content

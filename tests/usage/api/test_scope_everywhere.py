@@ -15,7 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import GroupScope, Scope
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.database import keep_rows
 from tests.usage.api.test_access import fill
 from usage.models import Source
@@ -60,7 +60,7 @@ def build_address(route: str, rows: dict[str, Any], slug: str) -> str:
 
 
 def create_token_client(source: Source) -> Client:
-    return bearer(*Scope.values, sources=[source])
+    return create_api_client(*Scope.values, sources=[source])
 
 
 def create_staff_client(source: Source) -> Client:

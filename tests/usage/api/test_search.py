@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api_clients import API, bearer, get, refused, walk
+from tests.support.api_clients import API, create_api_client, get, get_problem_details, iterate_pages
 from tests.support.factories import (
     FIRST,
     EnvironmentUsageFactory,
@@ -31,7 +31,7 @@ several = settings(max_examples=12, deadline=None, suppress_health_check=[Health
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def find_names(client: Client, **query: Any) -> set[str]:
@@ -66,7 +66,7 @@ def test_a_name_is_found_in_either_normal_form_and_in_folded_case(client: Client
     for text in ("straße", "strasse", "STRASSE"):
         assert find_names(client, resource_name__contains=text) == {"STRASSE", "Haupt-Straße"}
     assert find_names(client, resource_name__contains="sse") == {"STRASSE"}  # ße is too short for an index
-    errors = refused(client.get(f"{API}/resource-usage/", {"resource_name__contains": "qe\u0301"}))
+    errors = get_problem_details(client.get(f"{API}/resource-usage/", {"resource_name__contains": "qe\u0301"}))
     assert "at least 3 characters" in errors["resource_name__contains"][0]
 
 
@@ -107,7 +107,7 @@ def test_names_of_recipes_folders_and_workspaces_are_found_by_a_part(client: Cli
 def test_a_search_that_is_not_understood_is_refused_by_name(
     client: Client, address: str, query: str, parameter: str, message: str
 ) -> None:
-    errors = refused(client.get(f"{API}/{address}/?{query}"))
+    errors = get_problem_details(client.get(f"{API}/{address}/?{query}"))
     assert set(errors) == {"", parameter}
     assert message in errors[parameter][0]
 
@@ -160,7 +160,7 @@ def test_a_cursor_is_bound_to_every_one_of_repeated_tags(client: Client) -> None
         ResourceUsageFactory(tags={"a": "1", "b": "2"})
     cursor = client.get(f"{API}/resource-usage/?tag=a:1&tag=b:2&page_size=1").json()["next_cursor"]
     assert client.get(f"{API}/resource-usage/?tag=a:1&tag=b:2&cursor={cursor}").status_code == 200
-    assert refused(client.get(f"{API}/resource-usage/?tag=b:2&cursor={cursor}"))["cursor"]
+    assert get_problem_details(client.get(f"{API}/resource-usage/?tag=b:2&cursor={cursor}"))["cursor"]
 
 
 def test_details_are_compared_as_they_are_stored(client: Client) -> None:
@@ -260,14 +260,14 @@ def test_fields_choose_the_columns_and_their_order_in_lists_details_and_exports(
     assert set(get(client, f"environment-usage/{record.pk}/", fields="stopped_at,source,id")) == columns
     export = client.get(f"{API}/environment-usage/", {"format": "csv", "fields": "source,id"})
     assert b"".join(export).startswith(b"source,id\r\n")
-    assert refused(client.get(f"{API}/environment-usage/{record.pk}/?fields=x"))["fields"]
+    assert get_problem_details(client.get(f"{API}/environment-usage/{record.pk}/?fields=x"))["fields"]
     assert get(client, "sources/", fields="slug")["results"] == [{"slug": "a"}]
 
 
 def test_a_cursor_is_good_whatever_columns_are_chosen(client: Client) -> None:
     for _ in range(3):
         EnvironmentUsageFactory()
-    pages = list(walk(client, "environment-usage/", fields="record_id", page_size="1"))
+    pages = list(iterate_pages(client, "environment-usage/", fields="record_id", page_size="1"))
     assert len({row["record_id"] for page in pages for row in page}) == 3
 
 

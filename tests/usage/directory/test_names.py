@@ -11,10 +11,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.api_clients import API, bearer, refused
+from tests.support.api_clients import API, create_api_client, get_problem_details
 from tests.support.api_clients import get as got
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from tests.usage.directory.conftest import create_name
 from usage.directory.store import ReadName, store_names
 from usage.models import Directory, DirectoryEntry, EnvironmentUsage, NameKind, Source
@@ -25,14 +25,14 @@ RANGE: dict[str, Any] = {"from_": "2026-01-01", "to": "2026-01-02"}
 
 def get(client: Client, address: str, *, rolled: bool = True, **query: Any) -> Any:
     """Return the body of a response, after the days of the records were stored and rolled up."""
-    hold_days(rolled=rolled)
+    create_source_days(rolled=rolled)
     return got(client, address, **query)
 
 
 @pytest.fixture
 def client() -> Client:
     """A program that may see the names of people."""
-    return bearer("usage:read", "person:read")
+    return create_api_client("usage:read", "person:read")
 
 
 def list_rows(client: Client, **query: Any) -> list[dict[str, Any]]:
@@ -50,7 +50,10 @@ def test_names_are_columns_that_fields_may_choose_and_no_others_come_along(clien
     assert detail is not None
     body = get(client, f"environment-usage/{detail.pk}/", fields="user_name")
     assert body == {"user_name": "Ada Lovelace"}
-    assert "project_name" in refused(client.get(f"{API}/environment-usage/", {"fields": "nothing"}))["fields"][0]
+    assert (
+        "project_name"
+        in get_problem_details(client.get(f"{API}/environment-usage/", {"fields": "nothing"}))["fields"][0]
+    )
 
 
 def test_a_page_with_names_pages_and_orders_as_one_without(client: Client, source: Source) -> None:
@@ -123,7 +126,9 @@ def test_filters_take_names_and_a_part_of_them(client: Client, source: Source) -
     assert list_rows(client, user_name="Nobody") == []
     assert (
         "3 characters"
-        in refused(client.get(f"{API}/environment-usage/", {"user_name__contains": "ad"}))["user_name__contains"][0]
+        in get_problem_details(client.get(f"{API}/environment-usage/", {"user_name__contains": "ad"}))[
+            "user_name__contains"
+        ][0]
     )
     assert {row["user_id"] for row in list_rows(client, team="t1")} == {"u1", "u2"}
     assert {row["user_id"] for row in list_rows(client, team="~none")} == {"u3", "unknown"}
@@ -139,7 +144,7 @@ def test_a_name_of_one_source_is_no_name_in_another(client: Client, source: Sour
     (row,) = list_rows(client, source=other_record.source.slug, fields="project_name,user_name")
     assert row == {"project_name": None, "user_name": None}
     assert len(list_rows(client, project_name="Payments")) == 2
-    limited_client = bearer("usage:read", "person:read", sources=[other_record.source])
+    limited_client = create_api_client("usage:read", "person:read", sources=[other_record.source])
     assert get(limited_client, "directory/")["results"] == []
     assert list_rows(limited_client, project_name="Payments") == []
     (group,) = get(limited_client, "environment-usage/summary/", group_by="project_id", **RANGE)["results"]
@@ -193,7 +198,7 @@ def test_by_team_and_day_with_a_limit_and_a_comparison(client: Client, source: S
     assert summary["others"]["groups"] == 2
     assert summary["results"][0]["day"] == "2026-01-01"
     assert summary["results"][0]["change"]["records"] is None  # nothing of the period before is stored
-    errors = refused(client.get(f"{API}/resource-usage/summary/", {"group_by": "team"}))
+    errors = get_problem_details(client.get(f"{API}/resource-usage/summary/", {"group_by": "team"}))
     assert "“team” is not one of" in errors["group_by"][0]
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from tests.support.factories import SourceFactory
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from tests.usage.directory.conftest import create_name
 from usage.models import DirectoryEntry, NameKind, Source
 
@@ -22,7 +22,7 @@ def list_names(client: Client, **params: str) -> set[str]:
 
 
 def test_names_are_filtered_and_found_by_a_part(source: Source) -> None:
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     assert list_names(client, kind="project") == {"Payments", "=SUM(1)"}
     assert list_names(client, q="lovel") == {"Ada Lovelace"}
     assert list_names(client, q="p1") == {"Payments"}
@@ -34,10 +34,10 @@ def test_names_are_filtered_and_found_by_a_part(source: Source) -> None:
 def test_a_filter_that_no_name_can_have_is_refused_with_those_there_are(
     source: Source, parameter: str, known: str
 ) -> None:
-    answer: Any = client_of("viewer").get(PAGE, {parameter: "planet"}, follow=True)
+    response: Any = sign_in_as("viewer").get(PAGE, {parameter: "planet"}, follow=True)
 
-    assert answer.redirect_chain
-    (message,) = map(str, answer.context["messages"])
+    assert response.redirect_chain
+    (message,) = map(str, response.context["messages"])
     assert message.startswith("“planet” is not one of: ")
     assert known in message
 
@@ -49,7 +49,7 @@ def test_people_are_named_as_the_setting_says_and_only_where_it_is_permitted(
     settings.PORTAL_PERSON_NAMES = setting
     entry = DirectoryEntry.objects.get(vendor_id="u1")
     parts = {"name": "Ada Lovelace", "email": "u1@example.com", "pseudonym": "Wordu1"}
-    administrator, viewer = client_of("administrator"), client_of("viewer")
+    administrator, viewer = sign_in_as("administrator"), sign_in_as("viewer")
 
     for address in (PAGE, f"{PAGE}{entry.pk}/change/"):
         page = administrator.get(address).content.decode()
@@ -60,7 +60,7 @@ def test_people_are_named_as_the_setting_says_and_only_where_it_is_permitted(
 
 
 def test_a_name_leads_to_its_usage_and_its_teams(source: Source) -> None:
-    client = client_of("administrator")
+    client = sign_in_as("administrator")
     user = DirectoryEntry.objects.get(vendor_id="u1")
 
     page = client.get(f"{PAGE}{user.pk}/change/").content.decode()
@@ -73,7 +73,7 @@ def test_a_name_leads_to_its_usage_and_its_teams(source: Source) -> None:
 def test_names_of_another_source_are_not_shown(source: Source) -> None:
     other_source = SourceFactory(slug="zebra", vendor="ona")
     hidden_name = create_name(other_source, NameKind.PROJECT, "p9", "Hidden project")
-    client = client_of("viewer", sources=[source])
+    client = sign_in_as("viewer", sources=[source])
 
     assert "Hidden project" not in list_names(client)
     assert client.get(f"{PAGE}{hidden_name.pk}/change/").status_code == 404
@@ -82,7 +82,7 @@ def test_names_of_another_source_are_not_shown(source: Source) -> None:
 @pytest.mark.django_db(transaction=True)  # a file is read on a connection of its own
 def test_a_file_of_names_has_those_of_people_only_where_it_is_permitted(source: Source) -> None:
     for role, expected in (("administrator", True), ("viewer", False)):
-        file = client_of(role).get(f"{PAGE}export/", {"format": "csv"}).getvalue().decode()
+        file = sign_in_as(role).get(f"{PAGE}export/", {"format": "csv"}).getvalue().decode()
         assert "Payments" in file
         assert ("Ada Lovelace" in file) is expected
         assert "u1@example.com" not in file

@@ -3,8 +3,8 @@
 import pytest
 from django.urls import reverse
 
-from tests.support.source_days import hold_days
-from tests.support.users import client_of
+from tests.support.source_days import create_source_days
+from tests.support.users import sign_in_as
 from usage.models import DirectoryEntry, EnvironmentUsage, NameKind, Source
 
 pytestmark = pytest.mark.django_db
@@ -12,8 +12,8 @@ pytestmark = pytest.mark.django_db
 
 def test_lists_record_pages_chips_and_suggestions_show_names_before_ids(source: Source) -> None:
     DirectoryEntry.objects.filter(vendor_id="p2").update(gone_at="2026-01-05T00:00:00Z")
-    hold_days(rolled=True)
-    staff, list_url = client_of("admin"), reverse("admin:usage_environmentusage_changelist")
+    create_source_days(rolled=True)
+    staff, list_url = sign_in_as("admin"), reverse("admin:usage_environmentusage_changelist")
     page = staff.get(list_url, {"project_id": "p1,p2"}).content.decode()
     assert '<span class="named">Payments<span class="code" title="p1">p1</span></span>' in page
     assert "no longer at the vendor" in page
@@ -28,8 +28,8 @@ def test_lists_record_pages_chips_and_suggestions_show_names_before_ids(source: 
 
 def test_explore_and_its_charts_and_files_show_names_and_tell_apart_those_that_are_equal(source: Source) -> None:
     DirectoryEntry.objects.filter(kind=NameKind.PROJECT).update(name="Payments")
-    hold_days(rolled=True)
-    staff = client_of("admin")
+    create_source_days(rolled=True)
+    staff = sign_in_as("admin")
     params = {"kind": "environment-usage", "from": "2026-01-01", "to": "2026-01-02", "group_by": "project_id"}
     response = staff.get(reverse("admin:explore"), params)
     assert '<span class="named">Payments<span class="code" title="p1">p1</span></span>' in response.content.decode()

@@ -12,11 +12,11 @@ from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import Scope
 from portal.accounts.roles import ROLES
-from tests.support.api_clients import API, bearer, refused
+from tests.support.api_clients import API, create_api_client, get_problem_details
 from tests.support.database import commit_rows
 from tests.support.factories import EnvironmentUsageFactory, SourceFactory
-from tests.support.source_days import hold_days
-from tests.support.users import client_of, person
+from tests.support.source_days import create_source_days
+from tests.support.users import create_person, sign_in_as
 from usage.directory.access import NO_PEOPLE
 from usage.directory.lookup import select_entries
 from usage.models import DirectoryEntry, NameKind, SavedView, Source
@@ -54,7 +54,7 @@ def store_run() -> Source:
     DirectoryEntry.objects.create(source=created, kind=NameKind.PROJECT, vendor_id="p-1", name="Payments")
     DirectoryEntry.objects.create(source=created, kind=NameKind.TEAM, vendor_id="t-1", name="Checkout")
     EnvironmentUsageFactory(source=created, project_id="p-1", user_id="u-1")
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     return created
 
 
@@ -109,7 +109,7 @@ def read_content(client: Client, address: str) -> bytes:
 
 
 def test_without_the_right_no_path_has_a_name_an_address_or_a_pseudonym(source: Source) -> None:
-    token, viewer = bearer("usage:read", "sync:read", "mirror:read", "sync:run"), client_of()
+    token, viewer = create_api_client("usage:read", "sync:read", "mirror:read", "sync:run"), sign_in_as()
     page_requests = [*((viewer, address) for address in iterate_page_addresses(source))]
     api_requests = [
         (client, f"{API}/{address}") for client in (token, viewer) for address in iterate_api_addresses(source)
@@ -125,7 +125,7 @@ def test_with_the_right_every_path_has_what_the_setting_says_and_nothing_else(
     source: Source, settings: Any, setting: str, expected: str
 ) -> None:
     settings.PORTAL_PERSON_NAMES = setting
-    token, administrator = bearer("usage:read", "person:read"), client_of("administrator")
+    token, administrator = create_api_client("usage:read", "person:read"), sign_in_as("administrator")
     # The API reads the setting in one place; that a signed-in person has the right there too, the first setting shows.
     callers = (token, administrator) if setting == "name" else (token,)
     api_requests = [(client, f"{API}/{address}") for client in callers for address in iterate_api_addresses(source)]
@@ -141,24 +141,26 @@ def test_with_the_right_every_path_has_what_the_setting_says_and_nothing_else(
 @pytest.mark.parametrize("name", ["user_name", "user_name__contains"])
 def test_people_are_found_by_name_only_with_the_right(source: Source, settings: Any, name: str) -> None:
     address, query = f"{API}/environment-usage/", {name: NAME}
-    assert refused(bearer().get(address, query))[name] == ["The token lacks the scope person:read."]
-    viewer = client_of()
-    assert refused(viewer.get(address, query))[name] == ["You lack the permission usage.view_person."]
-    fields = refused(bearer().get(address, {"fields": "user_name"}))["fields"]
+    assert get_problem_details(create_api_client().get(address, query))[name] == [
+        "The token lacks the scope person:read."
+    ]
+    viewer = sign_in_as()
+    assert get_problem_details(viewer.get(address, query))[name] == ["You lack the permission usage.view_person."]
+    fields = get_problem_details(create_api_client().get(address, {"fields": "user_name"}))["fields"]
     assert fields == ["“user_name” is not shown: The token lacks the scope person:read."]
     response = viewer.get(reverse("admin:usage_environmentusage_changelist"), query)
     assert response.status_code == 400
-    allowed_client = bearer("usage:read", "person:read")
+    allowed_client = create_api_client("usage:read", "person:read")
     assert len(allowed_client.get(address, query).json()["results"]) == 1
     settings.PORTAL_PERSON_NAMES = "pseudonym"
     assert allowed_client.get(address, query).json()["results"] == [], "what is not shown is not searched"
     assert len(allowed_client.get(address, {name: PSEUDONYM}).json()["results"]) == 1
-    assert not bearer().get(f"{API}/directory/", {"name__contains": "Lovelace"}).json()["results"]
+    assert not create_api_client().get(f"{API}/directory/", {"name__contains": "Lovelace"}).json()["results"]
 
 
 def test_the_right_is_an_administrators_and_a_group_can_give_it(source: Source) -> None:
     assert [role for role, codes in ROLES.items() if "usage.view_person" in codes] == ["administrator"]
-    viewer = person()
+    viewer = create_person()
     group = Group.objects.create(name="finance")
     group.permissions.add(Permission.objects.get(codename="view_person"))
     viewer.groups.add(group)
@@ -171,20 +173,22 @@ def test_the_right_is_an_administrators_and_a_group_can_give_it(source: Source) 
 
 
 def test_a_shared_view_that_names_a_person_is_for_those_who_may_see_names(source: Source) -> None:
-    owner = person("administrator")
+    owner = create_person("administrator")
     SavedView.objects.create(
         owner=owner, name="Of Ada", kind="environment-usage", question=urlencode({"user_name": NAME}), shared=True
     )
     explore = reverse("admin:explore")
-    assert "Of Ada" not in client_of().get(explore, follow=True).content.decode()
-    assert "Of Ada" in client_of("administrator").get(explore, follow=True).content.decode()
+    assert "Of Ada" not in sign_in_as().get(explore, follow=True).content.decode()
+    assert "Of Ada" in sign_in_as("administrator").get(explore, follow=True).content.decode()
 
 
 def test_other_names_need_no_right(source: Source) -> None:
     for address in iterate_api_addresses(source):
         if "fields" not in address and "user_id" not in address:
-            assert b"Payments" in read_content(bearer(), f"{API}/{address.replace('kind=user', 'kind=project')}")
+            assert b"Payments" in read_content(
+                create_api_client(), f"{API}/{address.replace('kind=user', 'kind=project')}"
+            )
     explore = (
         f"{reverse('admin:explore')}?{urlencode({'kind': 'environment-usage', **RANGE, 'group_by': 'project_id'})}"
     )
-    assert b"Payments" in read_content(client_of(), explore)
+    assert b"Payments" in read_content(sign_in_as(), explore)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 import time_machine
 
-from tests.support.explore import JANUARY, QUESTIONS, list_rows, open_explore, some_of_each
+from tests.support.explore import JANUARY, QUESTIONS, list_rows, open_explore, store_some_of_each
 from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
@@ -15,14 +15,14 @@ from tests.support.factories import (
     SourceDayFactory,
     SourceFactory,
 )
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 
 pytestmark = pytest.mark.django_db
 
 
 def test_the_page_has_the_numbers_of_the_api(subtests: pytest.Subtests) -> None:
-    some_of_each()
-    client = client_of("viewer")
+    store_some_of_each()
+    client = sign_in_as("viewer")
     for query in QUESTIONS:
         with subtests.test(query):
             page = open_explore(client, query)
@@ -38,7 +38,7 @@ def test_a_period_that_is_not_stored_is_compared_as_unknown() -> None:
     source = SourceFactory(vendor="gcore", backfill_from=date(2026, 1, 5))
     ResourceUsageFactory(source=source, day=date(2026, 1, 5), consumed_quantity=Decimal("30.5"))
     query = "kind=resource-usage&from=2026-01-05&to=2026-01-07&group_by=project_id&compare=previous&measures=consumed_quantity"
-    page = open_explore(client_of("viewer"), query)
+    page = open_explore(sign_in_as("viewer"), query)
     assert list_rows(page)[0][-3:] == ["–", "–", "100.0 %"]
     assert "In the period before: Not yet stored at the start of the range" in page.context["quality"].text
 
@@ -53,7 +53,7 @@ def test_a_table_shows_exact_numbers_with_units_shares_and_changes() -> None:
     ResourceUsageFactory(
         source=source, day=date(2026, 1, 5), consumed_unit="bytes", consumed_quantity=Decimal(2), project_id=1
     )
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     query = "kind=resource-usage&from=2026-01-05&to=2026-01-07&group_by=project_id&compare=previous&order_by=project_id&measures=consumed_quantity"
     assert list_rows(open_explore(client, query)) == [
         [
@@ -90,7 +90,7 @@ def test_a_table_shows_exact_numbers_with_units_shares_and_changes() -> None:
 
 def test_seconds_are_also_said_as_people_say_them() -> None:
     EnvironmentUsageFactory()
-    (row,) = list_rows(open_explore(client_of("viewer"), "kind=environment-usage&measures=runtime_seconds"))
+    (row,) = list_rows(open_explore(sign_in_as("viewer"), "kind=environment-usage&measures=runtime_seconds"))
     assert row == ["Total", "1 h 3,600 s"]
 
 
@@ -99,7 +99,7 @@ def test_what_the_limit_leaves_out_is_one_more_row() -> None:
     for number, quantity in enumerate((9, 5, 3, 1)):
         ResourceUsageFactory(source=source, project_id=number, consumed_quantity=Decimal(quantity))
     query = "kind=resource-usage&group_by=project_id&limit=2&measures=consumed_quantity"
-    page = open_explore(client_of("viewer"), query)
+    page = open_explore(sign_in_as("viewer"), query)
     assert [(row[0], row[-2]) for row in list_rows(page)] == [
         ("0", "0.15 h 9 minutes"),
         ("1", "0.083 h 5 minutes"),
@@ -110,13 +110,13 @@ def test_what_the_limit_leaves_out_is_one_more_row() -> None:
     assert (panel["labels"], panel["values"]) == (["0", "1", "Others"], ["9", "5", "4"])
     ResourceUsageFactory(source=source, project_id=3, day=date(2026, 1, 2), consumed_quantity=Decimal(2))
     query += "&from=2026-01-02&to=2026-01-03&compare=previous"
-    (panel,) = open_explore(client_of("viewer"), query).context["charts"]["panels"]
+    (panel,) = open_explore(sign_in_as("viewer"), query).context["charts"]["panels"]
     assert (panel["labels"], panel["values"], panel["before"]) == (
         ["3", "0", "Others"],
         ["2", "0", "0"],
         ["1", "9", "8"],
     )
-    (panel,) = open_explore(client_of("viewer"), query.replace("=project_id", "=project_id,day")).context["charts"][
+    (panel,) = open_explore(sign_in_as("viewer"), query.replace("=project_id", "=project_id,day")).context["charts"][
         "panels"
     ]
     assert panel["before"] == ["18"]
@@ -127,16 +127,16 @@ def test_a_chart_of_everything_without_a_range_has_the_intervals_of_its_rows_and
     for day in (5, 9):
         ResourceUsageFactory(source=source, day=date(2026, 1, day))
 
-    charts = open_explore(client_of("viewer"), "kind=usage&interval=day").context["charts"]
+    charts = open_explore(sign_in_as("viewer"), "kind=usage&interval=day").context["charts"]
 
     assert [label[:10] for label in charts["labels"]] == ["2026-01-05", "2026-01-09"]
     assert all(panel["days"] == [] for panel in charts["panels"])
 
 
 def test_different_units_are_never_drawn_on_one_axis() -> None:
-    some_of_each()
+    store_some_of_each()
     page = open_explore(
-        client_of("viewer"), f"kind=resource-usage&{JANUARY}&group_by=project_id,day&measures=consumed_quantity"
+        sign_in_as("viewer"), f"kind=resource-usage&{JANUARY}&group_by=project_id,day&measures=consumed_quantity"
     )
     assert {panel["unit"] for panel in page.context["charts"]["panels"]} == {"minutes", "bytes"}
     summary = page.context["answer"].summary
@@ -150,15 +150,15 @@ def test_a_chart_of_many_groups_adds_up_the_small_ones() -> None:
     source = SourceFactory()
     for number in range(12):
         ResourceUsageFactory(source=source, project_id=number, consumed_quantity=Decimal(number + 1))
-    page = open_explore(client_of("viewer"), f"kind=resource-usage&{JANUARY}&group_by=project_id,day")
+    page = open_explore(sign_in_as("viewer"), f"kind=resource-usage&{JANUARY}&group_by=project_id,day")
     series = page.context["charts"]["panels"][0]["series"]
     assert [line["name"] for line in series] == ["11", "10", "9", "8", "7", "6", "5", "4", "Others"]
     assert series[-1]["values"][0] == "10"
 
 
 def test_a_header_orders_and_orders_the_other_way_round() -> None:
-    some_of_each()
-    client = client_of("viewer")
+    store_some_of_each()
+    client = sign_in_as("viewer")
     heads = {
         head.name: head
         for head in open_explore(client, "kind=environment-usage&group_by=project_id").context["table"].heads
@@ -172,7 +172,7 @@ def test_a_header_orders_and_orders_the_other_way_round() -> None:
 
 def test_a_value_leads_one_step_further_and_its_chip_back() -> None:
     ResourceUsageFactory(project_id=5, tags={"team": "a:b"})
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     page = open_explore(client, "kind=resource-usage&group_by=project_id,tag:team,resource_type")
     (row,) = page.context["table"].rows
     assert [cell.query.removeprefix("kind=resource-usage&") for cell in row[:3]] == [
@@ -189,8 +189,8 @@ def test_a_value_leads_one_step_further_and_its_chip_back() -> None:
 
 
 def test_what_is_left_to_break_down_by_is_offered_and_the_next_is_taken() -> None:
-    some_of_each()
-    client = client_of("viewer")
+    store_some_of_each()
+    client = sign_in_as("viewer")
     page = open_explore(
         client, f"kind=environment-usage&{JANUARY}&group_by=project_id&limit=5&order_by=-records,project_id"
     )
@@ -218,7 +218,7 @@ def test_what_is_left_to_break_down_by_is_offered_and_the_next_is_taken() -> Non
 )
 def test_an_interval_leads_to_itself(query: str, expected: str) -> None:
     RecipeUsageFactory(starts_at=datetime(2026, 1, 5, 10, tzinfo=UTC))
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     page = open_explore(client, f"kind=recipe-usage&{JANUARY}&{query}")
     charts = page.context["charts"]
     index = next(
@@ -235,7 +235,7 @@ def test_an_interval_leads_to_itself(query: str, expected: str) -> None:
 
 def test_an_interval_stays_within_the_range() -> None:
     ResourceUsageFactory(day=date(2026, 1, 1))
-    page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-01-01&to=2026-01-03&group_by=week")
+    page = open_explore(sign_in_as("viewer"), "kind=resource-usage&from=2026-01-01&to=2026-01-03&group_by=week")
     assert page.context["charts"]["bounds"] == [("2026-01-01", "2026-01-03")]
 
 
@@ -244,7 +244,7 @@ def test_a_ranking_may_be_in_the_order_of_its_changes() -> None:
     for project, before, now in ((1, 100, 110), (2, 10, 50)):
         ResourceUsageFactory(source=source, day=date(2026, 1, 5), project_id=project, consumed_quantity=before)
         ResourceUsageFactory(source=source, day=date(2026, 1, 6), project_id=project, consumed_quantity=now)
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     query = "kind=resource-usage&from=2026-01-06&to=2026-01-07&group_by=project_id&compare=previous"
     page = open_explore(client, query)
     (change, _) = [head for head in page.context["table"].heads if head.label == "Change"]
@@ -258,8 +258,8 @@ def test_a_ranking_may_be_in_the_order_of_its_changes() -> None:
 
 
 def test_baselines_are_offered_with_their_dates() -> None:
-    some_of_each()
-    client = client_of("viewer")
+    store_some_of_each()
+    client = sign_in_as("viewer")
     with time_machine.travel(datetime(2026, 5, 20, 12, tzinfo=UTC), tick=False):
         page = open_explore(
             client, "kind=resource-usage&from=2026-03-01&to=2026-03-08&group_by=project_id&compare=last_year"
@@ -277,8 +277,8 @@ def test_baselines_are_offered_with_their_dates() -> None:
 
 
 def test_this_month_against_the_last_is_one_link() -> None:
-    some_of_each()
-    client = client_of("viewer")
+    store_some_of_each()
+    client = sign_in_as("viewer")
     with time_machine.travel(datetime(2026, 2, 10, 12, tzinfo=UTC), tick=False):
         link = open_explore(client, f"kind=environment-usage&{JANUARY}&group_by=day").context["month_link"]
         assert link.url == (

@@ -13,9 +13,9 @@ import time_machine
 from django.test import Client
 
 from tests.support.factories import EnvironmentUsageFactory, ResourceUsageFactory, SourceFactory
-from tests.support.filled_portal import fill
-from tests.support.source_days import hold_days
-from tests.support.users import client_of
+from tests.support.filled_portal import fill_portal
+from tests.support.source_days import create_source_days
+from tests.support.users import sign_in_as
 from usage.slots import hold_slot
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +24,7 @@ FILE = "/admin/explore/export/"
 
 def fetch_lines(client: Client, query: str) -> list[dict[str, str]]:
     """Return the rows of the CSV file of a query."""
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     response = client.get(f"{FILE}?{query}&format=csv")
     assert response.status_code == 200, response.getvalue()
     content = response.getvalue()
@@ -34,7 +34,7 @@ def fetch_lines(client: Client, query: str) -> list[dict[str, str]]:
 
 def fetch_workbook(client: Client, query: str) -> Any:
     """Return the workbook of a query."""
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     response = client.get(f"{FILE}?{query}&format=xlsx")
     assert response.status_code == 200, response.getvalue()
     return openpyxl.load_workbook(io.BytesIO(response.getvalue()))
@@ -53,7 +53,7 @@ def create_usage() -> None:
 def test_a_file_has_every_row_the_others_and_the_totals_marked() -> None:
     create_usage()
     query = "kind=resource-usage&group_by=project_id&limit=2&from=2026-01-01&to=2026-01-02&compare=previous"
-    lines = fetch_lines(client_of("viewer"), query)
+    lines = fetch_lines(sign_in_as("viewer"), query)
     assert list(lines[0]) == [
         "line",
         "project_id",
@@ -93,7 +93,7 @@ def test_a_file_has_the_rows_that_the_page_cuts_off(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(pages, "ROWS", 1)
     create_usage()
-    lines = fetch_lines(client_of("viewer"), "kind=resource-usage&group_by=project_id")
+    lines = fetch_lines(sign_in_as("viewer"), "kind=resource-usage&group_by=project_id")
     assert [line["project_id"] for line in lines if line["line"] == "result"] == ["3", "2", "1", "0", "9"]
 
 
@@ -102,7 +102,7 @@ def test_a_text_that_would_run_is_a_text_and_a_negative_number_a_number() -> Non
     for project in ("=1+1", "@cmd", "-x", "＋y", " \n=z", 'a "b", c'):
         EnvironmentUsageFactory(source=source, project_id=project, stopped_at=datetime(2026, 1, 4, tzinfo=UTC))
     query = "kind=environment-usage&group_by=project_id&from=2026-01-05&to=2026-01-09&compare=previous"
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     lines = [line for line in fetch_lines(client, query) if line["line"] == "result"]
     assert {line["project_id"] for line in lines} == {"'=1+1", "'@cmd", "'-x", "'＋y", "' \n=z", 'a "b", c'}
     assert {line["change_records"] for line in lines} == {"-1"}
@@ -113,16 +113,16 @@ def test_a_text_that_would_run_is_a_text_and_a_negative_number_a_number() -> Non
 
 def test_an_unknown_number_is_an_empty_cell_and_an_empty_text_is_quoted() -> None:
     EnvironmentUsageFactory(created_at=None, project_id="")
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     query = "kind=environment-usage&group_by=project_id&measures=runtime_seconds&format=csv&bom=0"
-    header, row, *_ = client_of("viewer").get(f"{FILE}?{query}").getvalue().decode().split("\r\n")
+    header, row, *_ = sign_in_as("viewer").get(f"{FILE}?{query}").getvalue().decode().split("\r\n")
     assert header == "line,project_id,project_name,runtime_seconds,share_of_runtime_seconds,complete,as_of"
     assert row.startswith('result,"",,,,false,')
 
 
 def test_a_workbook_keeps_every_digit_and_says_what_it_is_of() -> None:
     create_usage()
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     book = fetch_workbook(
         client, "kind=resource-usage&group_by=project_id&from=2026-01-01&to=2026-01-02&source=gcore-main"
     )
@@ -146,17 +146,17 @@ def test_a_workbook_keeps_every_digit_and_says_what_it_is_of() -> None:
 
 
 def test_a_file_is_named_after_its_kind_range_and_moment_and_says_what_it_is_worth() -> None:
-    fill()
-    client = client_of("viewer")
+    fill_portal()
+    client = sign_in_as("viewer")
     with time_machine.travel(datetime(2026, 11, 23, 13, 5, tzinfo=UTC), tick=False):
-        client = client_of("viewer")
+        client = sign_in_as("viewer")
         response = client.get(f"{FILE}?kind=environment-usage&from=2026-11-01&to=2026-11-16&group_by=day&format=csv")
         assert response.getvalue()
     assert response["Content-Disposition"] == (
         'attachment; filename="environment-usage_2026-11-01_2026-11-16_as-of-20261123T130500Z.csv"'
     )
     # The session of that day has ended.
-    of_one = client_of("viewer").get(f"{FILE}?kind=environment-usage&from=2026-11-01&source=ona-main&format=csv")
+    of_one = sign_in_as("viewer").get(f"{FILE}?kind=environment-usage&from=2026-11-01&source=ona-main&format=csv")
     assert 'filename="environment-usage_ona-main_2026-11-01_open_as-of-' in of_one["Content-Disposition"]
     assert response["Portal-Complete"] == "true"
     assert response["Portal-Complete-Through"] == "2026-11-15"
@@ -166,7 +166,7 @@ def test_a_file_is_named_after_its_kind_range_and_moment_and_says_what_it_is_wor
 def test_everything_is_exported_with_a_total_per_metric_and_unit() -> None:
     create_usage()
     EnvironmentUsageFactory(source=SourceFactory(vendor="ona"))
-    lines = fetch_lines(client_of("viewer"), "kind=usage&interval=day")
+    lines = fetch_lines(sign_in_as("viewer"), "kind=usage&interval=day")
     totals = {
         (line["vendor"], line["metric"], line["unit"]): line["quantity"] for line in lines if line["line"] == "total"
     }
@@ -178,7 +178,7 @@ def test_everything_is_exported_with_a_total_per_metric_and_unit() -> None:
 
 
 def test_a_file_that_cannot_be_made_says_why() -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     for query, message in (
         ("kind=resource-usage&group_by=colour&format=csv", "group_by"),
         ("kind=resource-usage&format=pdf", "Give csv or xlsx."),
@@ -193,7 +193,7 @@ def test_a_file_that_cannot_be_made_says_why() -> None:
 
 def test_a_workbook_has_intervals_as_dates_and_hours_of_the_zone_that_is_asked_for() -> None:
     EnvironmentUsageFactory(stopped_at=datetime(2026, 1, 4, 22, 30, tzinfo=UTC))
-    client, range_query = client_of("viewer"), "from=2026-01-04&to=2026-01-06&tz=Europe/Berlin"
+    client, range_query = sign_in_as("viewer"), "from=2026-01-04&to=2026-01-06&tz=Europe/Berlin"
     for interval, expected in (("hour", datetime(2026, 1, 4, 23)), ("week", datetime(2025, 12, 29))):  # noqa: DTZ001 (a cell has no zone)
         book = fetch_workbook(client, f"kind=environment-usage&group_by={interval}&{range_query}")
         assert book["usage"]["B2"].value == expected
@@ -203,14 +203,14 @@ def test_a_workbook_has_intervals_as_dates_and_hours_of_the_zone_that_is_asked_f
 
 def test_dates_of_a_file_are_the_apis() -> None:
     ResourceUsageFactory(day=date(2026, 2, 11))
-    lines = fetch_lines(client_of("viewer"), "kind=resource-usage&group_by=quarter")
+    lines = fetch_lines(sign_in_as("viewer"), "kind=resource-usage&group_by=quarter")
     assert [line["quarter"] for line in lines] == ["2026-01-01", ""]
 
 
 def test_a_file_is_streamed_and_holds_a_slot_until_its_end() -> None:
     create_usage()
-    hold_days(rolled=False)
-    client = client_of("viewer")
+    create_source_days(rolled=False)
+    client = sign_in_as("viewer")
     address = f"{FILE}?kind=resource-usage&group_by=project_id&format="
     for extension in ("csv", "xlsx"):
         download = client.get(address + extension)
@@ -226,8 +226,8 @@ def test_a_file_is_streamed_and_holds_a_slot_until_its_end() -> None:
 def test_a_large_page_without_a_free_slot_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage.summaries.sql.LARGE_ANSWER", 3)
     create_usage()
-    hold_days(rolled=False)
-    client = client_of("viewer")
+    create_source_days(rolled=False)
+    client = sign_in_as("viewer")
     address = "/admin/explore/?kind=resource-usage&group_by=project_id"
     assert client.get(address).context["answer"]
     with hold_slot():

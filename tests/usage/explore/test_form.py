@@ -10,13 +10,13 @@ import time_machine
 from django.db import connection
 from django.http import QueryDict
 
-from tests.support.explore import PAGE, QUESTIONS, open_explore, some_of_each
+from tests.support.explore import PAGE, QUESTIONS, open_explore, store_some_of_each
 from tests.support.factories import (
     RecipeUsageFactory,
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.explore import query as explore_query
 from usage.explore.form import INPUTS
 from usage.explore.kinds import KINDS
@@ -42,7 +42,7 @@ def test_nothing_asked_is_the_last_thirty_days_by_day() -> None:
     workato = SourceFactory(vendor="workato", time_zone="Europe/Berlin")
     RecipeUsageFactory(source=workato)
     with time_machine.travel(datetime(2026, 3, 10, 12, tzinfo=UTC), tick=False):
-        response = client_of("viewer").get(PAGE)
+        response = sign_in_as("viewer").get(PAGE)
     assert response.status_code == 302
     assert response["Location"] == (
         f"{PAGE}?kind=recipe-usage&from=2026-02-08&to=2026-03-10&tz=Europe%2FBerlin&group_by=day"
@@ -51,7 +51,7 @@ def test_nothing_asked_is_the_last_thirty_days_by_day() -> None:
 
 def test_ranges_with_a_name_are_the_dates_they_stand_for() -> None:
     with time_machine.travel(datetime(2026, 5, 20, 12, tzinfo=UTC), tick=False):
-        page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-04-01&to=2026-05-01&group_by=day")
+        page = open_explore(sign_in_as("viewer"), "kind=resource-usage&from=2026-04-01&to=2026-05-01&group_by=day")
     ranges = {
         shortcut.label: re.sub(r".*from=(.*)&to=(\S{10}).*", r"\1 \2", shortcut.url)
         for shortcut in page.context["range"].shortcuts
@@ -78,7 +78,7 @@ def test_a_form_becomes_the_address_that_the_api_takes() -> None:
         "&_interval=day&measures=records&measures=consumed_quantity&order_by=-records,user_id&limit=&compare=previous"
         "&source=a&source=b&project_id=&resource_type=+vm+&tag=team:x&tag=&region_id=7"
     )
-    response = client_of("viewer").get(f"{PAGE}?{form.urlencode()}")
+    response = sign_in_as("viewer").get(f"{PAGE}?{form.urlencode()}")
     assert response["Location"] == (
         f"{PAGE}?kind=resource-usage&from=2026-01-01&to=2026-02-01&group_by=project_id,tag:team,day&order_by=-records"
         "&compare=previous&source=a,b&resource_type=vm&region_id=7&tag=team:x"
@@ -86,8 +86,8 @@ def test_a_form_becomes_the_address_that_the_api_takes() -> None:
 
 
 def test_the_form_of_an_address_asks_for_that_address_again() -> None:
-    some_of_each()
-    client = client_of("viewer")
+    store_some_of_each()
+    client = sign_in_as("viewer")
     for query in QUESTIONS:
         page = open_explore(client, query)
         form = QueryDict(mutable=True)
@@ -131,7 +131,7 @@ def test_another_kind_keeps_the_range_and_drops_what_it_does_not_know() -> None:
 )
 def test_a_mistake_stands_beside_its_input_in_the_words_of_the_api(query: str, parameter: str) -> None:
     ResourceUsageFactory()
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     page = open_explore(client, f"kind=resource-usage&{query}", 400)
     api_errors = client.get(f"/api/v1/resource-usage/summary/?{query}").json()["errors"]
     form = page.context["form"]
@@ -144,7 +144,7 @@ def test_a_mistake_stands_beside_its_input_in_the_words_of_the_api(query: str, p
 
 
 def test_what_nobody_understands_is_named() -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     assert b"Colour: Unknown parameter" in open_explore(client, "kind=resource-usage&colour=red", 400).content
     assert b"is not one of: environment-usage" in open_explore(client, "kind=cost", 400).content
     assert open_explore(client, "from=2026-01-01", 400).context["form"].errors
@@ -158,7 +158,7 @@ def test_a_question_that_takes_too_long_is_stopped_with_a_sentence(monkeypatch: 
     monkeypatch.setattr(explore_query, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(explore_query, "summarize", sleep)
     ResourceUsageFactory()
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     page = open_explore(client, "kind=resource-usage&group_by=day")
     assert "so it was stopped" in page.content.decode()
     assert client.get(f"{PAGE}export/?kind=resource-usage&format=csv").status_code == 503

@@ -10,16 +10,16 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.explore import JANUARY, PAGE, list_rows, open_explore, some_of_each
+from tests.support.explore import JANUARY, PAGE, list_rows, open_explore, store_some_of_each
 from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.filled_portal import fill
-from tests.support.source_days import hold_days
-from tests.support.users import client_of
+from tests.support.filled_portal import fill_portal
+from tests.support.source_days import create_source_days
+from tests.support.users import sign_in_as
 
 pytestmark = pytest.mark.django_db
 
@@ -47,8 +47,8 @@ def test_who_is_limited_to_a_source_learns_of_no_other() -> None:
     own_source, other_source = SourceFactory(slug="mine", vendor="gcore"), SourceFactory(slug="zebra", vendor="gcore")
     ResourceUsageFactory(source=own_source, consumed_quantity=Decimal(5))
     ResourceUsageFactory(source=other_source, consumed_quantity=Decimal(7), resource_type="zebra-type")
-    hold_days(rolled=True)
-    client = client_of("viewer", sources=[own_source])
+    create_source_days(rolled=True)
+    client = sign_in_as("viewer", sources=[own_source])
     for query in (
         f"kind=resource-usage&{JANUARY}&group_by=source,resource_type,day",
         f"kind=usage&{JANUARY}&interval=day",
@@ -73,12 +73,12 @@ def test_a_stranger_is_sent_to_sign_in() -> None:
 # A filter by an id costs two more, whose name its chip has, and a comparison those of the other period.
 @pytest.mark.parametrize(("extra_params", "max_queries"), [("", 20), ("&project_id=project-1&compare=last_month", 30)])
 def test_a_page_costs_the_same_few_queries_however_much_there_is(extra_params: str, max_queries: int) -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     query = f"kind=environment-usage&{JANUARY}&group_by=project_id,day{extra_params}"
     counts = []
     for _ in range(2):
         EnvironmentUsageFactory.create_batch(10)
-        hold_days(rolled=True)
+        create_source_days(rolled=True)
         with CaptureQueriesContext(connection) as queries:
             assert client.get(f"{PAGE}?{query}").status_code == 200
         counts.append(len(queries))
@@ -97,9 +97,9 @@ def test_the_page_that_opens_first_reads_no_record(kind: str) -> None:
         "recipe-usage": RecipeUsageFactory,
     }[kind]
     factory(source=source)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     with time_machine.travel(datetime(2026, 1, 12, tzinfo=UTC), tick=False):
-        client = client_of("viewer")
+        client = sign_in_as("viewer")
         address = client.get(PAGE)["Location"]
         assert f"kind={kind}" in address
         with CaptureQueriesContext(connection) as queries:
@@ -113,8 +113,8 @@ def test_only_as_many_charts_are_sent_as_a_browser_bears(monkeypatch: pytest.Mon
     from usage.explore import charts
 
     monkeypatch.setattr(charts, "MAX_VALUES", 31 * 8)
-    some_of_each()
-    page = open_explore(client_of("viewer"), f"kind=resource-usage&{JANUARY}&group_by=day")
+    store_some_of_each()
+    page = open_explore(sign_in_as("viewer"), f"kind=resource-usage&{JANUARY}&group_by=day")
     assert (len(page.context["charts"]["panels"]), page.context["charts"]["left_out"]) == (1, 3)
     assert "3 more, of fewer records" in page.content.decode()
 
@@ -126,7 +126,7 @@ def test_a_long_answer_is_paged(monkeypatch: pytest.MonkeyPatch) -> None:
     source = SourceFactory()
     for number in range(5):
         ResourceUsageFactory(source=source, project_id=number, consumed_quantity=number + 1)
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     query = "kind=resource-usage&group_by=project_id&measures=consumed_quantity"
     first = open_explore(client, query)
     assert [row[0] for row in list_rows(first)] == ["4", "3", "Total"]
@@ -152,7 +152,7 @@ def test_a_long_answer_is_paged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_empty_portal_says_so() -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     page = client.get(PAGE, follow=True)
     assert "There is no source of this usage yet." in page.content.decode()
     SourceFactory(vendor="ona")
@@ -160,8 +160,8 @@ def test_an_empty_portal_says_so() -> None:
 
 
 def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -> None:
-    fill()
-    page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-11-01&to=2026-11-19&group_by=day")
+    fill_portal()
+    page = open_explore(sign_in_as("viewer"), "kind=resource-usage&from=2026-11-01&to=2026-11-19&group_by=day")
     text = page.context["quality"].text
     assert "Not complete: 3 days not read completely (gcore-main 12 Nov 2026" in text
     assert "Complete through 11 Nov 2026." in text
@@ -178,15 +178,15 @@ def test_the_page_of_a_filled_portal_says_how_far_its_numbers_can_be_trusted() -
 
 
 def test_a_week_is_judged_by_the_days_of_it_that_were_asked_for() -> None:
-    fill()
+    fill_portal()
     # The Monday and Tuesday of its last week; from Thursday on, days of it are missing.
-    page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-11-02&to=2026-11-11&group_by=week")
+    page = open_explore(sign_in_as("viewer"), "kind=resource-usage&from=2026-11-02&to=2026-11-11&group_by=week")
     assert [day and day["missing"] for day in page.context["charts"]["panels"][0]["days"]] == [None, None]
 
 
 def test_a_chart_is_marked_by_the_days_of_its_own_vendor_only() -> None:
-    fill()
-    page = open_explore(client_of("viewer"), "kind=usage&from=2026-11-01&to=2026-11-18&interval=day")
+    fill_portal()
+    page = open_explore(sign_in_as("viewer"), "kind=usage&from=2026-11-01&to=2026-11-18&interval=day")
     missing = {
         panel["title"].split(": ")[1].split(", ")[0]: [
             index for index, day in enumerate(panel["days"]) if day and day["missing"]
@@ -199,7 +199,7 @@ def test_a_chart_is_marked_by_the_days_of_its_own_vendor_only() -> None:
 def test_a_range_longer_than_its_usage_is_drawn_whole() -> None:
     source = SourceFactory(backfill_from=date(2026, 1, 3))
     ResourceUsageFactory(source=source, day=date(2026, 1, 4))
-    page = open_explore(client_of("viewer"), "kind=resource-usage&from=2026-01-01&to=2026-01-06&group_by=day")
+    page = open_explore(sign_in_as("viewer"), "kind=resource-usage&from=2026-01-01&to=2026-01-06&group_by=day")
     charts = page.context["charts"]
     assert [label[:10] for label in charts["labels"]] == [str(date(2026, 1, 1) + timedelta(days=n)) for n in range(5)]
     assert charts["panels"][0]["series"][0]["values"] == [None, None, None, "1440", None]

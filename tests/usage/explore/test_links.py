@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
-from tests.support.source_days import hold_days
-from tests.support.users import client_of
+from tests.support.source_days import create_source_days
+from tests.support.users import sign_in_as
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/explore/"
@@ -32,8 +32,8 @@ def client() -> Client:
         ResourceUsageFactory(source=source, tags=tags, details=details, region_id=region)
     RecipeUsageFactory(source=source, recipe_id=None)
     RecipeUsageFactory(source=source, recipe_id=5)
-    hold_days(rolled=True)
-    return client_of("viewer")
+    create_source_days(rolled=True)
+    return sign_in_as("viewer")
 
 
 @pytest.mark.parametrize(

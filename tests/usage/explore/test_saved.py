@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from tests.support.factories import SourceFactory
-from tests.support.users import client_of, person, sign_in
+from tests.support.users import create_person, sign_in, sign_in_as
 from usage.models import SavedView
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +31,7 @@ def get_urls(client: Client) -> dict[str, str]:
 
 
 def test_a_view_is_saved_found_again_and_opened() -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     assert save(client, "January") == ["“January” is saved; you find it under Saved views."]
     assert get_urls(client) == {"January": f"{PAGE}?kind=resource-usage&{QUESTION}"}
     page = client.get(get_urls(client)["January"])
@@ -40,7 +40,7 @@ def test_a_view_is_saved_found_again_and_opened() -> None:
 
 
 def test_a_view_of_everything_is_saved_and_one_of_an_unknown_kind_is_not() -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
 
     saved = save(client, "All", kind="usage", question="from=2026-01-01&to=2026-02-01&interval=day")
 
@@ -50,7 +50,7 @@ def test_a_view_of_everything_is_saved_and_one_of_an_unknown_kind_is_not() -> No
 
 
 def test_a_view_of_last_month_moves_with_the_calendar() -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     with time_machine.travel(datetime(2026, 2, 10, tzinfo=UTC), tick=False):
         save(client, "Last month", moving="last-month")
         save(client, "That month")
@@ -62,7 +62,7 @@ def test_a_view_of_last_month_moves_with_the_calendar() -> None:
 
 
 def test_a_range_of_two_names_moves_by_the_one_that_is_chosen() -> None:
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     question = {"from": "2026-11-01", "to": "2026-12-01", "group_by": "day"}
     with time_machine.travel(datetime(2026, 12, 1, 12, tzinfo=UTC), tick=False):
         page = client.get(PAGE, {"kind": "resource-usage", **question})
@@ -74,7 +74,7 @@ def test_a_range_of_two_names_moves_by_the_one_that_is_chosen() -> None:
 
 
 def test_a_view_is_its_owners_unless_it_is_shared() -> None:
-    owner, other_client = client_of("viewer"), client_of("viewer")
+    owner, other_client = sign_in_as("viewer"), sign_in_as("viewer")
     save(owner, "Mine")
     save(owner, "Ours", shared="on")
     assert set(get_urls(other_client)) == {"Ours"}
@@ -89,11 +89,11 @@ def test_views_that_others_share_push_ones_own_away_no_more_than_hidden_ones_pus
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("usage.explore.saved.MAX_VIEWS", 2)
-    visible_source, other_client = SourceFactory(slug="mine"), client_of("viewer")
+    visible_source, other_client = SourceFactory(slug="mine"), sign_in_as("viewer")
     SourceFactory(slug="zebra")
     for name, question in [("a", "source=zebra&source=mine"), ("b", "source=zebra"), ("c", ""), ("d", ""), ("e", "")]:
         save(other_client, name, question=question, shared="on")
-    client = client_of("viewer", sources=[visible_source])
+    client = sign_in_as("viewer", sources=[visible_source])
     save(client, "z")
 
     assert list(get_urls(client)) == ["z", "c", "d"]
@@ -101,7 +101,7 @@ def test_views_that_others_share_push_ones_own_away_no_more_than_hidden_ones_pus
 
 @pytest.mark.parametrize(("verb", "data"), [("change", {"name": "Another"}), ("delete", {"delete": "1"})])
 def test_who_may_not_keep_views_is_offered_no_button_that_would_refuse(verb: str, data: dict[str, str]) -> None:
-    user = person("viewer")
+    user = create_person("viewer")
     view = SavedView.objects.create(owner=user, name="Mine", kind="resource-usage")
     user.groups.clear()
     user.user_permissions.add(Permission.objects.get(codename="view_resourceusage"))
@@ -120,7 +120,7 @@ def test_who_may_not_keep_views_is_offered_no_button_that_would_refuse(verb: str
 
 
 def test_a_view_is_renamed_unshared_and_deleted_by_its_owner() -> None:
-    owner, other_client = client_of("viewer"), client_of("viewer")
+    owner, other_client = sign_in_as("viewer"), sign_in_as("viewer")
     save(owner, "Ours", shared="on")
     view = SavedView.objects.get()
     response = owner.post(f"{PAGE}views/{view.pk}/", {"name": "Only mine", "back": f"kind=resource-usage&{QUESTION}"})
@@ -131,7 +131,7 @@ def test_a_view_is_renamed_unshared_and_deleted_by_its_owner() -> None:
 
 
 def test_two_views_of_one_person_have_two_names() -> None:
-    client, other_client = client_of("viewer"), client_of("viewer")
+    client, other_client = sign_in_as("viewer"), sign_in_as("viewer")
     save(client, "January")
     assert save(client, " January ") == ["You have a view “January” already; give another name."]
     assert save(client, "  ") == ["Give the view a name."]
@@ -144,7 +144,7 @@ def test_two_views_of_one_person_have_two_names() -> None:
 
 @pytest.mark.parametrize("question", ["group_by=colour", "from=2026-02-30", "colour=red", "source=nobody"])
 def test_only_a_question_that_can_be_asked_is_saved(question: str) -> None:
-    assert save(client_of("viewer"), "Wrong", question=question) == [
+    assert save(sign_in_as("viewer"), "Wrong", question=question) == [
         "This view has invalid parameters, so it was not saved. Correct them first."
     ]
     assert not SavedView.objects.exists()
@@ -152,7 +152,7 @@ def test_only_a_question_that_can_be_asked_is_saved(question: str) -> None:
 
 def test_a_shared_view_tells_a_limited_person_of_no_other_source() -> None:
     own_source, other_source = SourceFactory(slug="mine", vendor="gcore"), SourceFactory(slug="zebra", vendor="gcore")
-    client = client_of("viewer")
+    client = sign_in_as("viewer")
     questions = {
         "open": QUESTION,
         "of mine": f"{QUESTION}&source=mine&project_id=7",
@@ -162,14 +162,14 @@ def test_a_shared_view_tells_a_limited_person_of_no_other_source() -> None:
     }
     for name, question in questions.items():
         assert save(client, name, question=question, shared="on") != []
-    assert set(get_urls(client_of("viewer", sources=[own_source]))) == {"open", "of mine"}
-    assert set(get_urls(client_of("viewer", sources=[other_source]))) == {"open", "of zebra"}
-    assert set(get_urls(client_of("viewer"))) == set(questions)
+    assert set(get_urls(sign_in_as("viewer", sources=[own_source]))) == {"open", "of mine"}
+    assert set(get_urls(sign_in_as("viewer", sources=[other_source]))) == {"open", "of zebra"}
+    assert set(get_urls(sign_in_as("viewer"))) == set(questions)
 
 
 def test_a_shared_view_of_a_kind_that_one_may_not_see_is_not_listed() -> None:
-    save(client_of("viewer"), "Resources", shared="on")
-    user = person("viewer")
+    save(sign_in_as("viewer"), "Resources", shared="on")
+    user = create_person("viewer")
     user.groups.clear()
     user.user_permissions.add(Permission.objects.get(codename="view_recipeusage"))
     client = sign_in(User.objects.get(pk=user.pk))
@@ -179,7 +179,7 @@ def test_a_shared_view_of_a_kind_that_one_may_not_see_is_not_listed() -> None:
 
 def test_a_view_is_changed_by_a_form_of_the_portal_only() -> None:
     client = Client(enforce_csrf_checks=True)
-    client.force_login(person("viewer"))
+    client.force_login(create_person("viewer"))
     data = {"kind": "resource-usage", "question": "", "name": "x"}
     assert client.post(f"{PAGE}views/", data).status_code == 403
     assert client.put(f"{PAGE}views/").status_code in {403, 405}

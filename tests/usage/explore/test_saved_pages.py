@@ -9,8 +9,8 @@ import time_machine
 from django.contrib.auth.models import Permission, User
 
 from tests.support.factories import ResourceUsageFactory, SourceFactory
-from tests.support.source_days import hold_days
-from tests.support.users import client_of, person, sign_in
+from tests.support.source_days import create_source_days
+from tests.support.users import create_person, sign_in, sign_in_as
 from usage.models import PinnedView, SavedView, Source
 
 pytestmark = pytest.mark.django_db
@@ -29,14 +29,14 @@ def source() -> Source:
     created: Source = SourceFactory(slug="gcore-main", vendor="gcore")
     for project, minutes in ((5, 600), (6, 60)):
         ResourceUsageFactory(source=created, project_id=project, consumed_quantity=Decimal(minutes))
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     return created
 
 
 def test_the_page_lists_ones_own_and_shared_views_with_their_question_in_words() -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     save(viewer, "Mine", question="group_by=project_id,day&source=gcore-main", moving_range="last-month")
-    save(person("operator"), "Theirs", shared=True)
+    save(create_person("operator"), "Theirs", shared=True)
     save(User.objects.get(username="operator"), "Hidden")
 
     page: Any = sign_in(viewer).get(PAGE)
@@ -50,7 +50,7 @@ def test_the_page_lists_ones_own_and_shared_views_with_their_question_in_words()
 
 
 def test_a_permalink_of_a_relative_range_shows_the_range_of_today(source: Source) -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     view = save(viewer, moving_range="last-month")
     client = sign_in(viewer)
     for now, expected in (
@@ -69,7 +69,7 @@ def test_a_permalink_of_a_relative_range_shows_the_range_of_today(source: Source
 
 
 def test_every_link_of_a_permalinks_page_leads_on(source: Source) -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     client, permalink = sign_in(viewer), f"{PAGE}{save(viewer).pk}/"
     page: Any = client.get(permalink)
     (by_type,) = [link.url for link in page.context["by_dimension"] if "resource_type" in link.url]
@@ -83,9 +83,9 @@ def test_every_link_of_a_permalinks_page_leads_on(source: Source) -> None:
 
 def test_a_permalink_opens_for_others_only_where_it_is_shared_and_tells_of_nothing_hidden(source: Source) -> None:
     hidden_source = SourceFactory(slug="zebra", vendor="gcore")
-    owner = person("operator")
+    owner = create_person("operator")
     view, hidden_view = save(owner), save(owner, "Zebra", question="source=zebra", shared=True)
-    colleague, limited_client = client_of("viewer"), client_of("viewer", sources=[source])
+    colleague, limited_client = sign_in_as("viewer"), sign_in_as("viewer", sources=[source])
     assert colleague.get(f"{PAGE}{view.pk}/").status_code == 404
 
     SavedView.objects.filter(pk=view.pk).update(shared=True)
@@ -99,7 +99,7 @@ def test_a_permalink_opens_for_others_only_where_it_is_shared_and_tells_of_nothi
 
 
 def test_a_permalink_to_usage_that_one_may_not_see_is_as_if_it_did_not_exist(source: Source) -> None:
-    view, user = save(person("operator"), shared=True), person("viewer")
+    view, user = save(create_person("operator"), shared=True), create_person("viewer")
     user.groups.clear()
     codenames = ("view_savedview", "view_recipeusage")
     user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
@@ -109,7 +109,7 @@ def test_a_permalink_to_usage_that_one_may_not_see_is_as_if_it_did_not_exist(sou
 
 
 def test_one_view_is_pinned_to_the_overview_in_the_place_of_another(source: Source) -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     first, second = save(viewer, "First"), save(viewer, "Second")
     client = sign_in(viewer)
 
@@ -125,7 +125,7 @@ def test_one_view_is_pinned_to_the_overview_in_the_place_of_another(source: Sour
 
 
 def test_a_pinned_view_that_is_shared_no_more_leaves_the_overview() -> None:
-    owner, viewer = person("operator"), person("viewer")
+    owner, viewer = create_person("operator"), create_person("viewer")
     view = save(owner, shared=True)
     PinnedView.objects.create(user=viewer, view=view)
     client = sign_in(viewer)
@@ -137,7 +137,7 @@ def test_a_pinned_view_that_is_shared_no_more_leaves_the_overview() -> None:
 
 
 def test_the_preview_has_the_totals_the_largest_and_how_far_to_trust_them(source: Source) -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     view = save(viewer)
 
     page = sign_in(viewer).get(f"{PAGE}{view.pk}/preview/").content.decode()
@@ -148,11 +148,11 @@ def test_the_preview_has_the_totals_the_largest_and_how_far_to_trust_them(source
 
 
 def test_the_preview_of_days_is_a_chart_and_a_broken_view_says_so(source: Source) -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     ResourceUsageFactory(source=source, project_id=5, day=date(2026, 1, 3))
     # Another unit, which the chart of minutes leaves out.
     ResourceUsageFactory(source=source, day=date(2026, 1, 2), billing_metric="traffic", consumed_unit="bytes")
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     days_view = save(viewer, "Days", question="from=2026-01-01&to=2026-01-04&group_by=day")
     broken_view = save(viewer, "Broken", question="from=never")
     client = sign_in(viewer)
@@ -167,7 +167,7 @@ def test_the_preview_of_days_is_a_chart_and_a_broken_view_says_so(source: Source
 
 
 def test_a_view_is_shared_and_deleted_from_its_page() -> None:
-    viewer = person("viewer")
+    viewer = create_person("viewer")
     view = save(viewer)
     client = sign_in(viewer)
 

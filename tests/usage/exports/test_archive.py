@@ -18,13 +18,13 @@ from pyarrow import parquet
 from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import Scope
-from tests.support.api_clients import API, READ, bearer, get, refused
-from tests.support.archived import KEPT, MONTH, fill, make_source
+from tests.support.api_clients import API, READ, create_api_client, get, get_problem_details
+from tests.support.archivable_days import MONTH, NEXT_MONTH, make_source, store_days
 from tests.support.archived_month import find_file
 from tests.support.database import commit_rows
 from tests.support.exports import download
 from tests.support.lake import open_folder
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.data_quality import assess_intervals
 from usage.data_quality.coverage import get_coverage
 from usage.data_quality.messages import describe_quality
@@ -85,15 +85,15 @@ def stored(
     """A month that is archived once for all tests of this module."""
     with commit_rows(django_db_blocker), open_folder(tmp_path_factory) as folder:
         sources = make_sources()
-        limited = bearer(sources=[sources[1], sources[3]])
+        limited = create_api_client(sources=[sources[1], sources[3]])
         month = Archived(
             folder,
             sources,
             fetch_exports(),
             [fetch(limited, (kind, {"format": "csv"})) for kind in KINDS],
-            [fetch_manifest(bearer(), *request) for request in MANIFESTS],
+            [fetch_manifest(create_api_client(), *request) for request in MANIFESTS],
             fetch_files(),
-            get(bearer(), "resource-usage/summary/", **DAYS, source="gcore-1")["totals"],
+            get(create_api_client(), "resource-usage/summary/", **DAYS, source="gcore-1")["totals"],
         )
         archive_month(MONTH)
         yield month
@@ -121,7 +121,7 @@ def make_sources() -> list[Source]:
         make_source(RecipeUsage, "workato-1", time_zone="America/New_York"),
     ]
     for source in created:
-        fill(source)
+        store_days(source)
     DirectoryEntry.objects.create(source=created[0], kind=NameKind.PROJECT, vendor_id="ab", name="Payments")
     DirectoryEntry.objects.create(
         source=created[0],
@@ -164,7 +164,7 @@ def fetch(client: Client, request: Request) -> bytes:
 
 def fetch_exports() -> list[bytes]:
     """Return the exports of the API that `list_requests` names."""
-    client = bearer(*READ, Scope.PERSON_READ)
+    client = create_api_client(*READ, Scope.PERSON_READ)
     with override_settings(PORTAL_PERSON_NAMES="pseudonym"):
         return [fetch(client, request) for request in list_requests()]
 
@@ -173,19 +173,21 @@ def test_every_export_is_the_same_before_and_after_a_month_is_archived(
     archived: Archived, sources: list[Source]
 ) -> None:
     assert min(map(len, archived.exports)) > 30
-    assert not any(kind.objects.filter(day__lt=KEPT).exists() for kind in KINDS.values())
+    assert not any(kind.objects.filter(day__lt=NEXT_MONTH).exists() for kind in KINDS.values())
     for request, export, expected in zip(list_requests(), fetch_exports(), archived.exports, strict=True):
         assert export == expected, request
-    limited = bearer(sources=[sources[1], sources[3]])
+    limited = create_api_client(sources=[sources[1], sources[3]])
     assert [fetch(limited, (kind, {"format": "csv"})) for kind in KINDS] == archived.limited_exports
     assert b"Payments" in archived.exports[-2]
     assert b"Kolibri" in archived.exports[-2]
-    reason = refused(bearer().get(f"{API}/environment-usage/", {"format": "csv", "fields": "user_name"}))
+    reason = get_problem_details(
+        create_api_client().get(f"{API}/environment-usage/", {"format": "csv", "fields": "user_name"})
+    )
     assert "person:read" in reason["fields"][0]
 
 
 def test_manifests_are_the_same_too_and_say_what_comes_from_the_lake(archived: Archived) -> None:
-    client = bearer()
+    client = create_api_client()
     for request, old in zip(MANIFESTS, archived.manifests, strict=True):
         new = fetch_manifest(client, *request)
         archived_days = new["meta"].pop("archived_days")
@@ -197,7 +199,7 @@ def test_manifests_are_the_same_too_and_say_what_comes_from_the_lake(archived: A
     headers = client.get(f"{API}/resource-usage/", {"format": "csv", **RANGES[1]})
     assert (headers["Portal-Complete"], headers["Portal-Archived-Days"]) == ("true", "6")
     refusal = client.get(f"{API}/environment-usage/export-manifest/", {"project_id": "ab"})
-    assert "restore_archive" in refused(refusal)["project_id"][0]
+    assert "restore_archive" in get_problem_details(refusal)["project_id"][0]
 
 
 def fetch_manifest(client: Client, kind: str, params: dict[str, str]) -> Any:
@@ -206,7 +208,7 @@ def fetch_manifest(client: Client, kind: str, params: dict[str, str]) -> Any:
 
 
 def test_lists_and_sums_say_which_days_are_archived_and_where_to_ask(archived: Archived) -> None:
-    client, params = bearer(), {**DAYS, "source": "gcore-1"}
+    client, params = create_api_client(), {**DAYS, "source": "gcore-1"}
     page = get(client, "resource-usage/", **params)
     assert page["archived_days"]["total"] == 3
     assert page["archived_days"]["days"][0] == {"source": "gcore-1", "day": "2025-06-28"}
@@ -233,7 +235,7 @@ def test_lists_and_sums_say_which_days_are_archived_and_where_to_ask(archived: A
 
 def test_of_an_archived_day_that_differs_no_answer_says_that_it_is_read_again(sources: list[Source]) -> None:
     SourceDay.objects.filter(source=sources[3], day=date(2025, 6, 28)).update(mismatch=[{"code": "archive"}])
-    meta = get(bearer(), "resource-usage/summary/", **DAYS, source=sources[3].slug)["meta"]
+    meta = get(create_api_client(), "resource-usage/summary/", **DAYS, source=sources[3].slug)["meta"]
     assert "found 1 day different; those that are not archived are being read again" in " ".join(describe_quality(meta))
 
 
@@ -249,13 +251,13 @@ def test_charts_coverage_and_totals_of_lists_say_archived(sources: list[Source])
     assert (coverage.archived, coverage.pruned) == (3, 0)
     assert "3 days whose records are archived" in coverage.description
     address = reverse("admin:usage_resourceusage_totals")
-    page = client_of("administrator").get(address, {"from": "2025-06-28", "to": "2025-07-02", "source": "gcore-2"})
+    page = sign_in_as("administrator").get(address, {"from": "2025-06-28", "to": "2025-07-02", "source": "gcore-2"})
     assert "are archived, so their sums come from roll-ups" in page.content.decode()
 
 
 def fetch_files() -> list[bytes]:
     """Return the files that the pages of ADDRESSES give."""
-    client, files = client_of("administrator"), []
+    client, files = sign_in_as("administrator"), []
     for model, query in ADDRESSES:
         response: Any = client.get(f"{reverse(f'admin:usage_{model}_export')}?{query}")
         assert response.status_code == 200
@@ -267,13 +269,13 @@ def test_files_of_the_lists_are_the_same_too(archived: Archived) -> None:
     assert fetch_files() == archived.files
     model, query = ADDRESSES[0]
     address = f"{reverse(f'admin:usage_{model}_export')}?{query}&project_id=ab"
-    refusal = client_of("administrator").get(address, follow=True)
+    refusal = sign_in_as("administrator").get(address, follow=True)
     assert "restore_archive 2025-06" in refusal.content.decode()
 
 
 @pytest.mark.usefixtures("archived")
 def test_a_filter_that_the_lake_does_not_answer_is_refused_and_named(subtests: pytest.Subtests) -> None:
-    client = bearer()
+    client = create_api_client()
     for filters in (
         {"project_id": "ab"},
         {"user_id": "~none"},
@@ -282,7 +284,7 @@ def test_a_filter_that_the_lake_does_not_answer_is_refused_and_named(subtests: p
     ):
         (name,) = filters
         with subtests.test(name):
-            reason = refused(client.get(f"{API}/environment-usage/", {"format": "csv", **filters}))[name][0]
+            reason = get_problem_details(client.get(f"{API}/environment-usage/", {"format": "csv", **filters}))[name][0]
             assert "2025-06-28 to 2025-06-30" in reason
             assert "restore_archive 2025-06" in reason
             assert download(client, "environment-usage", format="csv", **{"from": "2025-07-02"}, **filters)
@@ -290,10 +292,10 @@ def test_a_filter_that_the_lake_does_not_answer_is_refused_and_named(subtests: p
 
 @pytest.mark.usefixtures("archived")
 def test_followers_go_on_where_what_they_ask_for_is_later_than_what_is_archived() -> None:
-    client = bearer()
+    client = create_api_client()
 
     assert download(client, "environment-usage", format="csv", updated_since="2025-08-01").count(b"\n") > 1
-    assert "updated_since" in refused(
+    assert "updated_since" in get_problem_details(
         client.get(f"{API}/environment-usage/", {"format": "csv", "updated_since": "2025-06-30"})
     )
 
@@ -301,20 +303,20 @@ def test_followers_go_on_where_what_they_ask_for_is_later_than_what_is_archived(
 def test_without_the_lake_an_export_is_refused_in_words_before_its_first_byte(
     archived: Archived, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, address = bearer(), f"{API}/environment-usage/?format=csv"
+    client, address = create_api_client(), f"{API}/environment-usage/?format=csv"
     url = settings.PORTAL_LAKE_URL
 
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "usage.lake.query", None)
-        assert "the extra `lake` is not installed" in refused(client.get(address), 503)[""][0]
+        assert "the extra `lake` is not installed" in get_problem_details(client.get(address), 503)[""][0]
     settings.PORTAL_LAKE_URL = ""
-    assert "PORTAL_LAKE_URL is not set" in refused(client.get(address), 503)[""][0]
+    assert "PORTAL_LAKE_URL is not set" in get_problem_details(client.get(address), 503)[""][0]
     settings.PORTAL_LAKE_URL = url
     moved_folder = archived.folder.rename(archived.folder.with_name("away"))
     try:
         response = client.get(address)
         assert response["Retry-After"]
-        assert "does not answer" in refused(response, 503)[""][0]
+        assert "does not answer" in get_problem_details(response, 503)[""][0]
         assert download(client, "environment-usage", format="csv", **{"from": "2025-07-02"})
     finally:
         moved_folder.rename(archived.folder)
@@ -322,9 +324,9 @@ def test_without_the_lake_an_export_is_refused_in_words_before_its_first_byte(
 
 def test_an_export_breaks_off_where_the_lake_lacks_records(sources: list[Source]) -> None:
     with commit_more_records(sources[0], date(2025, 6, 29)):
-        response = bearer().get(f"{API}/environment-usage/?format=csv&ordering=stopped_at&to=2025-06-30")
+        response = create_api_client().get(f"{API}/environment-usage/?format=csv&ordering=stopped_at&to=2025-06-30")
 
-    assert "ona-1 2025-06-29" in refused(response, 503)[""][0]
+    assert "ona-1 2025-06-29" in get_problem_details(response, 503)[""][0]
 
 
 @contextmanager
@@ -347,11 +349,11 @@ def test_an_export_breaks_off_where_a_file_was_damaged_and_can_still_be_unpacked
         change_a_page(path)
         assert parquet.read_table(path)["id"].to_pylist(), "without the checksums it reads as before"
 
-        response = bearer().get(f"{API}/environment-usage/?format=csv&source=ona-1")
+        response = create_api_client().get(f"{API}/environment-usage/?format=csv&source=ona-1")
     finally:
         path.write_bytes(original)
 
-    assert "cannot be read from the lake" in refused(response, 503)[""][0]
+    assert "cannot be read from the lake" in get_problem_details(response, 503)[""][0]
 
 
 def change_a_page(path: Path) -> None:
@@ -372,7 +374,7 @@ def change_a_page(path: Path) -> None:
 @pytest.mark.usefixtures("archived")
 def test_nothing_of_a_sort_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    client = bearer()
+    client = create_api_client()
 
     download(client, "environment-usage", format="csv")
     response: Any = client.get(f"{API}/environment-usage/?format=csv&ordering=project_id")

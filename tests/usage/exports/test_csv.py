@@ -6,8 +6,8 @@ from codecs import BOM_UTF8
 import pytest
 from django.test import Client
 
-from tests.support.api_clients import API, bearer, refused
-from tests.support.exports import download, stream, table
+from tests.support.api_clients import API, create_api_client, get_problem_details
+from tests.support.exports import download, parse_csv, stream
 from tests.support.factories import EnvironmentUsageFactory
 from usage.models import EnvironmentUsage
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 STARTS = ["=", "+", "-", "@", "\t", "\r"]
@@ -43,7 +43,7 @@ DISGUISED = [
 @pytest.mark.parametrize("start", [*STARTS, *DISGUISED])
 def test_text_that_a_spreadsheet_would_run_is_neutralised(client: Client, start: str) -> None:
     EnvironmentUsageFactory(user_id=f"{start}cmd|' /C calc'!A0", project_id=f"x{start}y", extra={"k": f"{start}1"})
-    (row,) = table(download(client, "environment-usage", format="csv"))
+    (row,) = parse_csv(download(client, "environment-usage", format="csv"))
     assert row["user_id"] == f"'{start}cmd|' /C calc'!A0"
     assert row["project_id"] == f"x{start}y"
     assert json.loads(row["extra"]) == {"k": f"{start}1"}
@@ -70,7 +70,7 @@ def test_a_formula_in_the_first_column_is_neutralised_and_what_is_empty_or_missi
 @pytest.mark.parametrize("text", ["é=1", "a =1", "＃=1", "「=1", "\u2014=1", "'=1", " a", "\ufeffa", "\n"])
 def test_text_that_no_spreadsheet_would_run_stays_as_it_is(client: Client, text: str) -> None:
     EnvironmentUsageFactory(user_id=text, project_id="-1")
-    (row,) = table(download(client, "environment-usage", format="csv"))
+    (row,) = parse_csv(download(client, "environment-usage", format="csv"))
     assert (row["user_id"], row["project_id"]) == (text, "'-1")
 
 
@@ -79,17 +79,17 @@ def test_a_byte_order_mark_is_there_where_it_is_asked_for_and_in_csv_only(client
     content = download(client, "environment-usage", format="csv")
     assert download(client, "environment-usage", format="csv", bom="1") == BOM_UTF8 + content
     assert download(client, "environment-usage", format="csv", bom="0") == content
-    errors = refused(client.get(f"{API}/environment-usage/", {"format": "csv", "bom": "yes"}))
+    errors = get_problem_details(client.get(f"{API}/environment-usage/", {"format": "csv", "bom": "yes"}))
     assert errors["bom"] == ["“yes” is not one of: 0, 1."]
     for form in ("ndjson", "json"):
-        errors = refused(client.get(f"{API}/environment-usage/", {"format": form, "bom": "1"}))
+        errors = get_problem_details(client.get(f"{API}/environment-usage/", {"format": form, "bom": "1"}))
         assert errors["bom"] == ["Only of format=csv."]
 
 
 def test_json_that_is_no_object_begins_no_formula_either() -> None:
     for value in (-1, "=1+1", "+1", "@a", "\ta", "\ra", [-1]):
         record = EnvironmentUsageFactory(extra=value)
-        (row,) = table(b"".join(stream(EnvironmentUsage.objects.filter(pk=record.pk), "csv")))
+        (row,) = parse_csv(b"".join(stream(EnvironmentUsage.objects.filter(pk=record.pk), "csv")))
         assert json.loads(row["extra"]) == value
         # A number is left alone as every number is; all else begins with a sign of JSON's own.
         assert row["extra"][0] in {'"', "["} or row["extra"] == "-1"

@@ -16,8 +16,8 @@ from django.db import DatabaseError, DataError, connection
 from django.test import Client
 
 from portal.accounts.models import create_token
-from tests.support.api_clients import API, bearer, get, refused
-from tests.support.exports import download, many_runs, open_export, respond, stream, table
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.exports import create_many_runs, download, open_export, parse_csv, respond, stream
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from usage.api.serializers import RECORD_SERIALIZERS
 from usage.columns import get_columns
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def test_the_header_is_the_fields_of_the_api_in_their_order(client: Client) -> None:
@@ -55,7 +55,7 @@ def test_csv_ndjson_and_the_pages_of_a_list_say_the_same(client: Client, kind: s
     rows = get(client, f"{kind}/")["results"]
     lines = download(client, kind, format="ndjson").decode().splitlines()
     assert [json.loads(line) for line in lines] == rows
-    for cells, row in zip(table(download(client, kind, format="csv")), rows, strict=True):
+    for cells, row in zip(parse_csv(download(client, kind, format="csv")), rows, strict=True):
         for name, value in row.items():
             expected = json.loads(cells[name]) if isinstance(value, dict) else cells[name]
             assert expected == ({None: ""}.get(value, str(value)) if not isinstance(value, dict) else value)
@@ -80,7 +80,7 @@ def test_any_text_comes_through_both_formats_unharmed(client: Client) -> None:
     source = SourceFactory()
     for number, text in enumerate(ODD):
         EnvironmentUsageFactory(source=source, user_id=text, extra={"said": text}, record_id=str(number))
-    rows = table(download(client, "environment-usage", format="csv", ordering="stopped_at"))
+    rows = parse_csv(download(client, "environment-usage", format="csv", ordering="stopped_at"))
     assert [row["user_id"] for row in rows] == ODD
     assert [json.loads(row["extra"])["said"] for row in rows] == ODD
     lines = download(client, "environment-usage", format="ndjson", ordering="stopped_at").decode().split("\n")
@@ -100,7 +100,7 @@ def test_numbers_are_never_touched_and_keep_every_digit(client: Client) -> None:
     source = SourceFactory()
     for quantity in quantities:
         ResourceUsageFactory(source=source, consumed_quantity=quantity, project_id=-11)
-    rows = table(download(client, "resource-usage", format="csv", ordering="day"))
+    rows = parse_csv(download(client, "resource-usage", format="csv", ordering="day"))
     assert [Decimal(row["consumed_quantity"]) for row in rows] == quantities
     assert {row["project_id"] for row in rows} == {"-11"}
 
@@ -135,7 +135,7 @@ def test_the_most_specific_type_of_the_accept_header_is_given(client: Client, ac
 def test_the_format_parameter_wins_over_the_accept_header(client: Client) -> None:
     EnvironmentUsageFactory()
     response = client.get(f"{API}/environment-usage/", {"format": "csv"}, headers={"Accept": "application/json"})
-    assert len(table(b"".join(response))) == 1
+    assert len(parse_csv(b"".join(response))) == 1
 
 
 def test_the_file_is_named_after_kind_range_and_instant(client: Client) -> None:
@@ -149,21 +149,21 @@ def test_the_file_is_named_after_kind_range_and_instant(client: Client) -> None:
 
 def test_a_limited_token_takes_out_only_what_it_sees() -> None:
     hidden_record, visible_record = EnvironmentUsageFactory(), EnvironmentUsageFactory()
-    limited_client = bearer(sources=[visible_record.source])
-    (row,) = table(download(limited_client, "environment-usage", format="csv"))
+    limited_client = create_api_client(sources=[visible_record.source])
+    (row,) = parse_csv(download(limited_client, "environment-usage", format="csv"))
     assert row["record_id"] == visible_record.record_id
-    assert refused(
+    assert get_problem_details(
         limited_client.get(f"{API}/environment-usage/", {"format": "csv", "source": hidden_record.source.slug})
     )
-    assert table(download(bearer(sources=[]), "environment-usage", format="csv")) == []
+    assert parse_csv(download(create_api_client(sources=[]), "environment-usage", format="csv")) == []
 
 
 def test_an_export_is_of_one_instant_whatever_is_loaded_meanwhile() -> None:
-    many_runs(3_000)
+    create_many_runs(3_000)
     blocks = stream(EnvironmentUsage.objects.order_by("stopped_at", "id"), "csv")
     head = next(blocks)
     EnvironmentUsage.objects.all().delete()
-    assert len(table(head + b"".join(blocks))) == 3_000
+    assert len(parse_csv(head + b"".join(blocks))) == 3_000
 
 
 def test_what_an_export_says_of_its_data_is_asked_on_its_own_connection() -> None:
@@ -181,7 +181,7 @@ def test_what_an_export_says_of_its_data_is_asked_on_its_own_connection() -> Non
 
 @pytest.mark.parametrize("rows", [1, 3_000])
 def test_a_snapshot_that_ends_before_its_rows_were_taken_does_not_wait_for_them(rows: int) -> None:
-    many_runs(rows)
+    create_many_runs(rows)
     columns = get_columns(RECORD_SERIALIZERS[EnvironmentUsage])
 
     def abandon_records() -> None:
@@ -232,7 +232,7 @@ def test_an_export_is_compressed_for_those_who_can_read_it(port: int, secret: st
 def test_keys_are_written_the_same_in_every_format(client: Client) -> None:
     moment = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC) + timedelta(hours=1)
     ResourceUsageFactory(resource_key=UUID(int=5), last_seen=moment)
-    (row,) = table(download(client, "resource-usage", format="csv"))
+    (row,) = parse_csv(download(client, "resource-usage", format="csv"))
     assert row["resource_key"] == "00000000-0000-0000-0000-000000000005"
     assert row["last_seen"] == "2026-01-01T13:00:00.000005Z"
 

@@ -15,10 +15,10 @@ from django.test import Client
 from openpyxl.utils.escape import unescape
 from pyarrow import parquet
 
-from tests.support.api_clients import API, bearer, get, refused
-from tests.support.exports import download, many_runs, stream
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.exports import create_many_runs, download, stream
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.columns import DAY, INSTANT
 from usage.datetimes import UTC_ZONE
 from usage.exports.formats.xlsx import CUT, MAX_CELL, is_exact, iterate_workbook
@@ -32,7 +32,7 @@ KINDS = ("environment-usage", "resource-usage", "recipe-usage")
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def read_sheet(body: bytes) -> list[dict[str, Any]]:
@@ -219,7 +219,7 @@ def test_more_rows_than_a_workbook_may_have_are_refused_before_anything_is_sent(
     EnvironmentUsageFactory.create_batch(3, source=source)
     assert len(read_sheet(download(client, "environment-usage", format="xlsx"))) == 3
     EnvironmentUsageFactory(source=source)
-    errors = refused(client.get(f"{API}/environment-usage/", {"format": "xlsx"}))
+    errors = get_problem_details(client.get(f"{API}/environment-usage/", {"format": "xlsx"}))
     assert errors["format"] == ["An XLSX file may have 3 rows and these are more; use csv, or narrow the filters."]
 
 
@@ -243,7 +243,7 @@ def test_a_workbook_tells_readers_that_go_by_it_how_far_it_goes(client: Client) 
 
 
 def test_a_workbook_is_made_with_flat_memory() -> None:
-    many_runs(4_000)
+    create_many_runs(4_000)
     first = EnvironmentUsage.objects.earliest("id").pk
     peaks = []
     for rows in (500, 500, 4_000):  # the first run imports what it needs
@@ -285,7 +285,7 @@ def test_a_number_that_no_decimal_holds_is_a_text_in_a_column_that_is_always_the
     table = read_parquet(download(client, "resource-usage", format="parquet", ordering="day"))
     assert table["consumed_quantity"].to_pylist() == [*map(Decimal, FITTING), None, None, None]
     assert table["consumed_quantity_exact"].to_pylist() == [*[None] * len(FITTING), *BEYOND]
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     (sums,) = get(client, "resource-usage/export-manifest/")["sums"]
     assert (sums["rows"], sums["without"], sums["beyond_decimal"]) == (7, 0, 3)
     (sums,) = get(client, "environment-usage/export-manifest/")["sums"]
@@ -319,7 +319,7 @@ def test_without_pyarrow_parquet_is_refused_with_what_to_install(
         return import_(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", refuse_pyarrow)
-    errors = refused(client.get(f"{API}/environment-usage/", {"format": "parquet"}))
+    errors = get_problem_details(client.get(f"{API}/environment-usage/", {"format": "parquet"}))
     assert "the extra `parquet`" in errors["format"][0]
 
 

@@ -27,21 +27,21 @@ from pytest_django import DjangoDbBlocker
 
 from portal.accounts.models import create_token
 from portal.middleware import GZipMiddleware
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.database import commit_rows
 from tests.support.exports import (
-    MANY,
+    RUN_COUNT,
+    create_many_runs,
     download,
     get_url,
     kill,
     list_exporting_backends,
-    many_runs,
     open_export,
+    parse_csv,
     request_export,
     respond,
     stream,
-    table,
-    unpacked,
+    unpack_gzip,
 )
 from tests.support.processes import wait_for
 from usage.api.serializers import RECORD_SERIALIZERS
@@ -59,7 +59,7 @@ FORMS = ["csv", "ndjson", "parquet"]
 def stored(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """A token's secret, and a long table behind it, which other connections read."""
     with commit_rows(django_db_blocker):
-        many_runs()
+        create_many_runs()
         yield create_token("test")[1]
 
 
@@ -82,10 +82,12 @@ def hurried_port(web_server: Callable[..., int]) -> int:
 
 
 def test_an_export_is_the_whole_filtered_set_and_not_a_page() -> None:
-    rows = table(download(bearer(), "environment-usage", format="csv", project_id="p3", ordering="stopped_at"))
+    rows = parse_csv(
+        download(create_api_client(), "environment-usage", format="csv", project_id="p3", ordering="stopped_at")
+    )
     expected = EnvironmentUsage.objects.filter(project_id="p3").order_by("stopped_at", "id")
     assert [row["record_id"] for row in rows] == list(expected.values_list("record_id", flat=True))
-    assert len(rows) == MANY // 7
+    assert len(rows) == RUN_COUNT // 7
 
 
 def test_blocks_are_of_64_kilobytes_and_memory_stays_flat() -> None:
@@ -140,7 +142,7 @@ def test_over_http_an_export_arrives_whole(port: int, secret: str) -> None:
     assert response.status == 200
     assert response.headers["Content-Type"].startswith("text/csv")
     assert body == b"".join(stream(EnvironmentUsage.objects.order_by("id"), "csv"))
-    assert len(table(body)) == MANY
+    assert len(parse_csv(body)) == RUN_COUNT
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
@@ -185,7 +187,7 @@ def test_what_an_export_that_fails_midway_has_sent_breaks_its_reader_too(name: s
     body += b"".join(chunks)
     assert body.endswith(BROKEN)
     with pytest.raises((csv.Error, json.JSONDecodeError)):
-        table(body) if name == "csv" else [json.loads(line) for line in body.splitlines()]
+        parse_csv(body) if name == "csv" else [json.loads(line) for line in body.splitlines()]
 
 
 def test_asking_for_the_headers_alone_leaves_no_export_running(port: int, secret: str) -> None:
@@ -278,5 +280,5 @@ def test_a_compressed_export_is_the_export(port: int, secret: str) -> None:
     for encoding in ("identity", "gzip"):
         with open_export(port, secret, "ndjson", **{"Accept-Encoding": encoding}) as response:
             bodies.append(response.read())
-    assert unpacked(bodies[1]) == bodies[0]
+    assert unpack_gzip(bodies[1]) == bodies[0]
     assert len(bodies[1]) < len(bodies[0]) * 0.65

@@ -12,8 +12,8 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api_clients import API, bearer, get, refused
-from tests.support.exports import download, stream, table
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.exports import download, parse_csv, stream
 from tests.support.factories import (
     FIRST,
     EnvironmentUsageFactory,
@@ -22,7 +22,7 @@ from tests.support.factories import (
     SourceDayFactory,
     SourceFactory,
 )
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.exports.csv_injection import SIGNS, SKIPPED
 from usage.exports.manifest import merge_groups
 from usage.models import EnvironmentUsage, ResourceUsage, SourceDay
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def compute_digest(rows: list[dict[str, str]]) -> str:
@@ -47,9 +47,9 @@ def get_manifest(client: Client, address: str) -> Any:
     """Return a manifest, which is the same from records and from roll-ups."""
     manifests = []
     for rolled in (False, True):
-        hold_days(rolled=False)
+        create_source_days(rolled=False)
         SourceDay.objects.update(rolled_up=False)
-        hold_days(rolled=rolled)
+        create_source_days(rolled=rolled)
         manifests.append(get(client, address))
         manifests[-1].pop("meta")
     assert manifests[0] == manifests[1]
@@ -62,7 +62,7 @@ def test_the_manifest_agrees_with_the_export_it_is_linked_from(client: Client, k
     ResourceUsageFactory.create_batch(5)
     RecipeUsageFactory.create_batch(5)
     response = client.get(f"{API}/{kind}/", {"format": "csv", "from": "2026-01-01"})
-    rows = table(b"".join(response.streaming_content))  # type: ignore[attr-defined]
+    rows = parse_csv(b"".join(response.streaming_content))  # type: ignore[attr-defined]
     address = response["Link"].split(">")[0].removeprefix("<http://testserver/api/v1/")
     assert 'rel="describedby"' in response["Link"]
     manifest = get_manifest(client, address)
@@ -149,17 +149,19 @@ def test_manifest_and_export_say_how_far_the_set_can_be_trusted(client: Client) 
 
 def test_a_limited_token_s_manifest_knows_of_its_sources_only() -> None:
     hidden_record, visible_record = EnvironmentUsageFactory(), EnvironmentUsageFactory()
-    limited_client = bearer(sources=[visible_record.source])
+    limited_client = create_api_client(sources=[visible_record.source])
     manifest = get_manifest(limited_client, "environment-usage/export-manifest/")
     assert manifest["rows"] == 1
     assert hidden_record.source.slug not in str(manifest)
-    assert refused(
+    assert get_problem_details(
         limited_client.get(f"{API}/environment-usage/export-manifest/", {"source": hidden_record.source.slug})
     )
 
 
 def test_a_manifest_refuses_what_is_no_filter(client: Client) -> None:
-    errors = refused(client.get(f"{API}/environment-usage/export-manifest/", {"cursor": "x", "colour": "red"}))
+    errors = get_problem_details(
+        client.get(f"{API}/environment-usage/export-manifest/", {"cursor": "x", "colour": "red"})
+    )
     assert {"cursor", "colour"} <= set(errors)
 
 

@@ -12,9 +12,9 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.models import KINDS, Rollup, Source, SourceDay
 
 pytestmark = pytest.mark.django_db
@@ -101,11 +101,11 @@ def test_any_filter_gives_the_same_from_rollups_and_from_records(kind: str, data
         **{name: data.draw(st.sampled_from([None, None, *values])) for name, values in filters[kind].items()},
     }
     params = {name: value for name, value in query.items() if value is not None}
-    client = bearer()
+    client = create_api_client()
 
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     records_response = client.get(f"{API}/{kind}/export-manifest/", params)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     rollups_response = client.get(f"{API}/{kind}/export-manifest/", params)
 
     assert records_response.status_code == rollups_response.status_code
@@ -129,8 +129,8 @@ def client() -> Client:
     EnvironmentUsageFactory(source=source, project_id="project-1")
     ResourceUsageFactory(source=source, consumed_quantity=Decimal("1.50"))
     RecipeUsageFactory(source=source, task_count=None)
-    hold_days(rolled=True)
-    return bearer()
+    create_source_days(rolled=True)
+    return create_api_client()
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -154,4 +154,4 @@ def test_a_manifest_that_takes_too_long_is_stopped(client: Client, monkeypatch: 
     monkeypatch.setattr("usage.api.views.compute_manifest", sleep)
     with override_settings(PORTAL_EXPORT_SECONDS=0.05):
         response = client.get(f"{API}/environment-usage/export-manifest/")
-    assert "longer than the portal allows" in refused(response, 503)[""][0]
+    assert "longer than the portal allows" in get_problem_details(response, 503)[""][0]

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 
 from portal.environment import BASE_DIR
-from tests.support.api_clients import API, bearer
+from tests.support.api_clients import API, create_api_client
 from tests.support.factories import ResourceUsageFactory
 from usage.api import renderers
 from usage.exports import formats
@@ -44,7 +44,7 @@ def test_the_page_has_the_code_of_the_file() -> None:
 def test_a_new_file_is_offered_by_the_api_and_exports_every_row(tsv: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("usage.api.views.EXPORT_RENDERERS", renderers.EXPORT_RENDERERS)
     ResourceUsageFactory.create_batch(3, resource_name="a\tb")
-    client: Client = bearer()
+    client: Client = create_api_client()
     response = client.get(f"{API}/resource-usage/", {"format": "tsv"})
     assert response["Content-Type"] == "text/tab-separated-values"
     lines = b"".join(response.streaming_content).decode().splitlines()  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from portal.environment import BASE_DIR
-from tests.support.api_clients import bearer
+from tests.support.api_clients import create_api_client
 from tests.support.exports import download
 from tests.support.factories import ResourceUsageFactory, SourceFactory
 from usage.models import ResourceUsage
@@ -24,7 +24,7 @@ BEYOND = ["0.0000000000000000001", "123456789012345678901234567890"]
 
 
 def test_four_readers_take_files_with_other_numbers_no_rows_and_no_numbers_together(tmp_path: Path) -> None:
-    client, source = bearer(), SourceFactory()
+    client, source = create_api_client(), SourceFactory()
     for day, quantity in ((1, FITTING[0]), (2, FITTING[1]), (2, BEYOND[0]), (3, BEYOND[1]), (3, FITTING[2])):
         ResourceUsageFactory(source=source, day=date(2026, 1, day), consumed_quantity=Decimal(quantity))
     for day in range(1, 5):  # the fourth has no rows

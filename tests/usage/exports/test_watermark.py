@@ -6,8 +6,8 @@ import pytest
 from django.test import Client
 from django.utils.dateparse import parse_datetime
 
-from tests.support.api_clients import API, bearer, get
-from tests.support.exports import table
+from tests.support.api_clients import API, create_api_client, get
+from tests.support.exports import parse_csv
 from tests.support.factories import EnvironmentUsageFactory, SourceFactory
 from tests.usage.test_watermark import START, OtherWorker, other_worker  # noqa: F401
 
@@ -18,13 +18,13 @@ LIST = f"{API}/environment-usage/"
 @pytest.fixture
 def client() -> Client:
     """A program that may read everything."""
-    return bearer()
+    return create_api_client()
 
 
 def fetch_export(client: Client, **query: str) -> tuple[list[dict[str, str]], Any]:
     """Return the rows of an export and its response."""
     response = client.get(LIST, {"format": "csv", **query})
-    return table(b"".join(response.streaming_content)), response  # type: ignore[attr-defined]
+    return parse_csv(b"".join(response.streaming_content)), response  # type: ignore[attr-defined]
 
 
 def test_an_export_of_changes_says_up_to_when_it_has_them_all(client: Client) -> None:

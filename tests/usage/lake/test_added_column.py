@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection, transaction
 
-from tests.support.lake import list_old_columns, store
+from tests.support.lake import list_old_columns, report_and_read
 from tests.support.scripted_vendor import DAY, Listing
 from usage.columns import build_select
 from usage.lake.archive_tables import open_archive
@@ -18,7 +18,7 @@ ADDED = "runner_id"
 
 @pytest.mark.usefixtures("lake_folder")
 def test_a_day_comes_back_with_the_default(source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
-    store(source, listing, DAY, range(3))
+    report_and_read(source, listing, DAY, range(3))
     with monkeypatch.context() as release:
         for module in ("catalog", "publish", "maintenance"):
             release.setattr(f"usage.lake.{module}.get_lake_columns", list_old_columns)

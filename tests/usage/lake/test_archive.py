@@ -12,12 +12,12 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
-from tests.support.api_clients import bearer, get
-from tests.support.archived import fill, make_source
-from tests.support.archived_month import FIRST, KEPT, MONTH, SECOND, find_file, read_everything
+from tests.support.api_clients import create_api_client, get
+from tests.support.archivable_days import make_source, store_days
+from tests.support.archived_month import FIRST, MONTH, NEXT_MONTH, SECOND, find_file, read_everything
 from tests.support.exports import download
 from tests.support.lake import read_all_days, read_usage
-from tests.support.scripted_vendor import Listing, read_day, row
+from tests.support.scripted_vendor import Listing, build_run, read_day
 from usage import pruning
 from usage.lake import LakeUnavailable, archive_tables
 from usage.lake import archive as archiving
@@ -34,11 +34,11 @@ JUNE = {"from_": "2025-06-28", "to": "2025-07-01"}
 
 def is_stored() -> bool:
     """Return whether the month is in PostgreSQL as a whole."""
-    return list_months(KEPT) == [MONTH] and not SourceDay.objects.filter(pruned_at__isnull=False).exists()
+    return list_months(NEXT_MONTH) == [MONTH] and not SourceDay.objects.filter(pruned_at__isnull=False).exists()
 
 
 def test_an_archived_month_is_in_the_lake_alone_and_its_sums_are_answered_as_before(month: Source) -> None:
-    client = bearer()
+    client = create_api_client()
     summaries = [
         ("environment-usage", {"group_by": "day,project_id"}),
         ("resource-usage", {"group_by": "day,resource_type"}),
@@ -174,7 +174,7 @@ def run_beside(
 def test_a_day_that_is_read_between_proof_and_drop_keeps_the_month(
     runs: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listing.records = {SECOND: [row(number, on=SECOND, minutes=90) for number in (7, *range(20, 24))]}
+    listing.records = {SECOND: [build_run(number, on=SECOND, minutes=90) for number in (7, *range(20, 24))]}
     with run_beside(monkeypatch, "prove_month", lambda: read_day(runs, SECOND)), pytest.raises(DaysChanged):
         archive_month(MONTH)
     assert is_stored()
@@ -223,12 +223,12 @@ def test_of_two_that_archive_one_is_refused() -> None:
     assert SourceDay.objects.filter(archived_at__isnull=False).count() == 3
 
 
-@pytest.mark.usefixtures("archived")
+@pytest.mark.usefixtures("archived_month")
 def test_a_source_that_was_not_archived_with_the_others_stands_among_them_in_an_export() -> None:
-    client = bearer()
+    client = create_api_client()
     rows_before = read_export(client)
     late = make_source(EnvironmentUsage, "late")
-    fill(late)
+    store_days(late)
 
     rows = read_export(client)
 

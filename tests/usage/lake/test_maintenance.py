@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from tests.support.lake import assert_equal, export_rows, list_old_columns, read_usage, store
+from tests.support.lake import assert_lake_matches, export_rows, list_old_columns, read_usage, report_and_read
 from tests.support.scripted_vendor import DAY, Listing
 from usage.lake import files, maintenance
 from usage.lake.catalog import Lake, open_lake
@@ -45,28 +45,28 @@ def list_data(folder: Path) -> set[Path]:
 def test_old_snapshots_tags_and_their_files_go(source: Source, listing: Listing, folder: Path, settings: Any) -> None:
     settings.PORTAL_LAKE_TAG_DAYS = 3
     for number in range(3):
-        store(source, listing, DAY, range(5), minutes=30 + number)
+        report_and_read(source, listing, DAY, range(5), minutes=30 + number)
         with publish_at(LATER + timedelta(hours=number)) as lake:
             pass
     expected = export_rows(EnvironmentUsage)
     (folder / "usage/environment_usage/data/left-by-a-killed-publisher.parquet").write_bytes(b"PAR1")
-    store(source, listing, DAY, range(5), minutes=50)
+    report_and_read(source, listing, DAY, range(5), minutes=50)
     with publish_at(LATER + timedelta(days=2)) as lake:
         table = lake.usage[EnvironmentUsage]
         assert len(list_data(folder)) == len(table.snapshots()) == 2
         assert read_usage(lake, EnvironmentUsage, LATER.date().isoformat()) == expected
-    store(source, listing, DAY, range(5), minutes=51)
+    report_and_read(source, listing, DAY, range(5), minutes=51)
     with publish_at(LATER + timedelta(days=5)) as lake:
         day = (LATER + timedelta(days=2)).date()
         assert set(list_tags(lake.days)) == {day.isoformat(), (day + timedelta(days=3)).isoformat()}
     with publish_at(LATER + timedelta(days=7)) as lake:
         table = lake.usage[EnvironmentUsage]
         assert len(list_data(folder)) == len(table.snapshots()) == 1
-    assert_equal()
+    assert_lake_matches()
 
 
 def test_a_file_that_a_publisher_is_about_to_commit_stays(source: Source, listing: Listing, folder: Path) -> None:
-    store(source, listing, DAY, range(5))
+    report_and_read(source, listing, DAY, range(5))
     with publish_at(datetime.now(UTC)) as lake:
         new_file = folder / "usage/environment_usage/data/young.parquet"
         new_file.write_bytes(b"PAR1")
@@ -77,7 +77,7 @@ def test_a_file_that_a_publisher_is_about_to_commit_stays(source: Source, listin
 def test_nothing_is_removed_where_the_lake_is_not_what_its_metadata_says(
     source: Source, listing: Listing, folder: Path
 ) -> None:
-    store(source, listing, DAY, range(5))
+    report_and_read(source, listing, DAY, range(5))
     with publish_at(LATER) as lake:
         (data,) = list_data(folder)
         data.rename(folder / "usage/environment_usage/data/elsewhere.parquet")
@@ -91,16 +91,16 @@ def test_closed_months_are_compacted_and_can_still_be_restated(
 ) -> None:
     monkeypatch.setattr(maintenance, "COMPACTED_ROWS", 7)
     for number in range(5):
-        store(source, listing, DAY + timedelta(days=number), range(number * 10, number * 10 + 3))
+        report_and_read(source, listing, DAY + timedelta(days=number), range(number * 10, number * 10 + 3))
     with publish_at(datetime(2026, 12, 31, tzinfo=UTC)) as lake:
         assert len(list_files(lake.usage[EnvironmentUsage])) == 5
     with publish_at(datetime(2027, 1, 1, tzinfo=UTC)) as lake:
         assert [file.record_count for file in list_files(lake.usage[EnvironmentUsage])] in ([6, 6, 3], [3, 6, 6])
-    assert_equal()
-    store(source, listing, DAY + timedelta(days=1), range(10, 13), minutes=55)
+    assert_lake_matches()
+    report_and_read(source, listing, DAY + timedelta(days=1), range(10, 13), minutes=55)
     with publish_at(datetime(2027, 1, 1, 12, tzinfo=UTC)) as lake:
         assert sorted(file.record_count for file in list_files(lake.usage[EnvironmentUsage])) == [3, 3, 3, 6]
-    assert_equal()
+    assert_lake_matches()
 
 
 def test_manifests_are_gathered_so_that_a_reader_opens_few(
@@ -109,7 +109,7 @@ def test_manifests_are_gathered_so_that_a_reader_opens_few(
     monkeypatch.setattr(files, "MAX_MANIFESTS", 2)
     counts = []
     for number in range(4):
-        store(source, listing, date(2026, 11, 3 + number), range(number * 10, number * 10 + 2))
+        report_and_read(source, listing, date(2026, 11, 3 + number), range(number * 10, number * 10 + 2))
         with publish_at(datetime.now(UTC)) as lake:
             table = lake.usage[EnvironmentUsage]
             current = table.current_snapshot()
@@ -121,7 +121,7 @@ def test_manifests_are_gathered_so_that_a_reader_opens_few(
             ]
             counts.append(len(manifests))
     assert max(counts) <= 3
-    assert_equal()
+    assert_lake_matches()
 
 
 def test_manifests_of_files_that_went_go_too(source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_manifests_of_files_that_went_go_too(source: Source, listing: Listing, m
     monkeypatch.setattr(maintenance, "MAX_MANIFESTS", 2)
     counts = []
     for number in range(6):
-        store(source, listing, DAY, range(number + 1))
+        report_and_read(source, listing, DAY, range(number + 1))
         with publish_at(LATER + timedelta(days=number)) as lake:
             for table in (lake.usage[EnvironmentUsage], lake.days):
                 current = table.current_snapshot()
@@ -139,21 +139,21 @@ def test_manifests_of_files_that_went_go_too(source: Source, listing: Listing, m
             tag = (LATER + timedelta(days=number)).date().isoformat()
             assert len(read_usage(lake, EnvironmentUsage, tag)) == number + 1
     assert max(counts) <= 4
-    assert_equal()
+    assert_lake_matches()
 
 
 def test_a_new_column_is_null_in_the_days_of_old_files(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     next_day, published_at = DAY + timedelta(days=1), LATER + timedelta(days=90)
-    store(source, listing, DAY, range(3))
-    store(source, listing, next_day, range(10, 13))
+    report_and_read(source, listing, DAY, range(3))
+    report_and_read(source, listing, next_day, range(10, 13))
     with monkeypatch.context() as release:
         for module in ("catalog", "publish", "maintenance"):
             release.setattr(f"usage.lake.{module}.get_lake_columns", list_old_columns)
         with publish_at(published_at) as lake:
             assert len(list_files(lake.usage[EnvironmentUsage])) == 1
-    store(source, listing, DAY, range(3), minutes=50, runner_id="runner")
+    report_and_read(source, listing, DAY, range(3), minutes=50, runner_id="runner")
 
     with publish_at(published_at + timedelta(days=1)) as lake:
         rows = read_usage(lake, EnvironmentUsage)
@@ -164,7 +164,7 @@ def test_a_new_column_is_null_in_the_days_of_old_files(
 def test_a_damaged_file_of_one_table_keeps_no_other_from_its_upkeep(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store(source, listing, DAY, range(3))
+    report_and_read(source, listing, DAY, range(3))
     table_names: list[str] = []
     monkeypatch.setattr(maintenance, "compact", break_off)
     monkeypatch.setattr(maintenance, "clean_up", lambda table, now: table_names.append(table.name()[-1]))

@@ -16,15 +16,15 @@ from django.db import connections
 from pyiceberg.exceptions import CommitFailedException
 
 from tests.support.lake import (
-    assert_equal,
+    assert_lake_matches,
     export_rows,
     read_all_days,
     read_usage,
+    report_and_read,
     sort_rows,
-    store,
     store_or_restore_lake,
 )
-from tests.support.scripted_vendor import DAY, Listing, make_source, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, make_source, read_day
 from usage.lake import files
 from usage.lake import publish as publishing
 from usage.lake.catalog import open_lake
@@ -47,22 +47,22 @@ def publish_campaign(listing: Listing) -> None:
     """Sync and publish the days of the campaign."""
     source, second_source = make_source(), make_source("a-source-with-a-long-name")
     for published_source in (source, second_source):
-        store(published_source, listing, DAY, range(30))
-        store(published_source, listing, NEXT, range(100, 130))
+        report_and_read(published_source, listing, DAY, range(30))
+        report_and_read(published_source, listing, NEXT, range(100, 130))
     publish()
-    store(source, listing, DAY, range(3, 33), minutes=45)  # three vanish, three are new, all others differ
+    report_and_read(source, listing, DAY, range(3, 33), minutes=45)  # three vanish, three are new, all others differ
     publish()
-    store(source, listing, DAY, range(33), minutes=45)  # those return
-    listing.records[NEXT] = [row(number, on=NEXT) for number in (*range(100, 130), 7)]
+    report_and_read(source, listing, DAY, range(33), minutes=45)  # those return
+    listing.records[NEXT] = [build_run(number, on=NEXT) for number in (*range(100, 130), 7)]
     read_day(source, NEXT)  # run 7 moves here
-    store(second_source, listing, NEXT + timedelta(days=1), range(200, 205))
-    store(second_source, listing, DAY, range(0))  # what the guard holds back changes nothing
+    report_and_read(second_source, listing, NEXT + timedelta(days=1), range(200, 205))
+    report_and_read(second_source, listing, DAY, range(0))  # what the guard holds back changes nothing
     publish()
 
 
 def test_the_lake_equals_the_export_after_restatements_withdrawals_and_moves(campaign: Source) -> None:
     assert EnvironmentUsage.objects.filter(day=DAY, record_id="run-7", source=campaign).count() == 0
-    assert_equal()
+    assert_lake_matches()
 
 
 def test_duckdb_and_polars_read_what_pyiceberg_reads(campaign: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +104,8 @@ def test_a_day_read_back_has_the_digest_that_days_tells(campaign: Source) -> Non
 
 
 def test_an_incomplete_day_is_left_out_until_it_is_complete_or_accepted(source: Source, listing: Listing) -> None:
-    store(source, listing, DAY, range(3))
-    store(source, listing, NEXT, range(100, 103))
+    report_and_read(source, listing, DAY, range(3))
+    report_and_read(source, listing, NEXT, range(100, 103))
     SourceDay.objects.update(complete=False)
     publish()
     with open_lake() as lake:
@@ -119,11 +119,11 @@ def test_an_incomplete_day_is_left_out_until_it_is_complete_or_accepted(source: 
         }
     SourceDay.objects.update(complete=True)
     publish()
-    assert_equal()
+    assert_lake_matches()
 
 
 def test_records_of_pruned_days_stay_in_the_lake(source: Source, listing: Listing) -> None:
-    store(source, listing, DAY, range(3))
+    report_and_read(source, listing, DAY, range(3))
     publish()
     EnvironmentUsage.objects.all().delete()
     SourceDay.objects.update(pruned_at=datetime.now(UTC), rolled_up=True)
@@ -136,12 +136,12 @@ def test_records_of_pruned_days_stay_in_the_lake(source: Source, listing: Listin
 def test_a_publisher_that_dies_leaves_a_readable_lake_and_the_next_catches_up(
     source: Source, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store(source, listing, DAY, range(5))
+    report_and_read(source, listing, DAY, range(5))
     publish()
     today = datetime.now(UTC).date().isoformat()
     for number, step in enumerate(["write_day", "commit_files", "write_month", "commit_days"]):
         before = export_rows(EnvironmentUsage)
-        store(source, listing, DAY, range(number, 6), minutes=50 + number)
+        report_and_read(source, listing, DAY, range(number, 6), minutes=50 + number)
         after = export_rows(EnvironmentUsage)
         with monkeypatch.context() as patch:
             patch.setattr(publishing, step, die_after(getattr(publishing, step)))
@@ -154,7 +154,7 @@ def test_a_publisher_that_dies_leaves_a_readable_lake_and_the_next_catches_up(
         publish()
         with open_lake() as lake:
             assert read_usage(lake, EnvironmentUsage) == read_usage(lake, EnvironmentUsage, today) == after
-    assert_equal()
+    assert_lake_matches()
 
 
 def die_after(step: Callable[..., object]) -> Callable[..., None]:
@@ -168,7 +168,7 @@ def die_after(step: Callable[..., object]) -> Callable[..., None]:
 
 
 def test_of_two_publishers_one_waits_for_its_next_turn(source: Source, listing: Listing) -> None:
-    store(source, listing, DAY, range(3))
+    report_and_read(source, listing, DAY, range(3))
 
     def publish_elsewhere() -> object:
         try:
@@ -182,28 +182,28 @@ def test_of_two_publishers_one_waits_for_its_next_turn(source: Source, listing: 
     with ThreadPoolExecutor(4) as pool:
         results = [future.result() for future in [pool.submit(publish_elsewhere) for _ in range(4)]]
     assert sum(result.replaced for result in results if result) == 1  # type: ignore[attr-defined]
-    assert_equal()
+    assert_lake_matches()
 
 
 def test_a_publisher_that_lost_its_lock_commits_nothing(source: Source, listing: Listing) -> None:
-    store(source, listing, DAY, range(3))
+    report_and_read(source, listing, DAY, range(3))
     with open_lake() as stale:
         published = publish()
         assert published is not None
         with pytest.raises(CommitFailedException), stale.usage[EnvironmentUsage].transaction() as staged:
             files.exchange_files(stale.usage[EnvironmentUsage], staged, [], [], {})
-    assert_equal()
+    assert_lake_matches()
 
 
 def test_a_tag_answers_as_of_its_day_after_later_restatements(source: Source, listing: Listing) -> None:
-    store(source, listing, DAY, range(10))
+    report_and_read(source, listing, DAY, range(10))
     with time_machine.travel(datetime(2026, 11, 5, 10, tzinfo=UTC)):
         publish()
-    store(source, listing, DAY, range(12), minutes=31)
+    report_and_read(source, listing, DAY, range(12), minutes=31)
     with time_machine.travel(datetime(2026, 11, 5, 22, tzinfo=UTC)):
         publish()
     expected = export_rows(EnvironmentUsage)
-    store(source, listing, DAY, range(12), minutes=99)
+    report_and_read(source, listing, DAY, range(12), minutes=99)
     with time_machine.travel(datetime(2026, 11, 7, 10, tzinfo=UTC)):
         publish()
     assert export_rows(EnvironmentUsage) != expected
@@ -217,16 +217,16 @@ def test_a_round_takes_what_fits_and_the_command_takes_all(
 ) -> None:
     monkeypatch.setattr(publishing, "MAX_DAYS", 2)
     for number in range(5):
-        store(source, listing, DAY + timedelta(days=number), range(number * 10, number * 10 + 3))
+        report_and_read(source, listing, DAY + timedelta(days=number), range(number * 10, number * 10 + 3))
     published = publish()
     assert published is not None
     assert (published.days, published.more) == (2, True)
     call_command("publish", verbosity=0)
-    assert_equal()
+    assert_lake_matches()
 
 
 def test_a_tick_publishes_once_an_hour(source: Source, listing: Listing) -> None:
-    store(source, listing, DAY, range(3))
+    report_and_read(source, listing, DAY, range(3))
     now = datetime(2026, 12, 1, 10, tzinfo=UTC)
     with time_machine.travel(now):
         assert publish(only_if_due=True) is not None

@@ -13,9 +13,9 @@ from pyarrow import parquet
 
 from sync.engine.plan import request_sync
 from sync.models import LoadAttempt, Trigger
-from tests.support.api_clients import bearer, get
-from tests.support.archived_month import FIRST, KEPT, MONTH, SECOND, find_file, read_everything
-from tests.support.scripted_vendor import Listing, read_day, row
+from tests.support.api_clients import create_api_client, get
+from tests.support.archived_month import FIRST, MONTH, NEXT_MONTH, SECOND, find_file, read_everything
+from tests.support.scripted_vendor import Listing, build_run, read_day
 from usage.integrity import check_day
 from usage.lake import restore as restoring
 from usage.lake.archive import archive_month
@@ -50,26 +50,26 @@ def test_a_month_comes_back_byte_for_byte_and_the_lake_stays_as_it_is(month: Sou
         assert read_everything() == before
         assert not SourceDay.objects.exclude(pruned_at=None, archived_at=None, archive_digest="").exists()
         assert [check_day(pk) for pk in SourceDay.objects.values_list("pk", flat=True)] == [[]] * 9
-    changes = get(bearer(), "environment-usage/", updated_since=watermark.isoformat())
+    changes = get(create_api_client(), "environment-usage/", updated_since=watermark.isoformat())
     assert changes["results"] == []
     published = publish()
     assert published is not None
     assert published.days == 0
 
 
-def test_a_restored_day_can_be_read_again(archived: Source, listing: Listing) -> None:
+def test_a_restored_day_can_be_read_again(archived_month: Source, listing: Listing) -> None:
     restore_month(MONTH)
-    listing.records = {SECOND: [row(number, on=SECOND, minutes=75) for number in (7, *range(20, 24))]}
+    listing.records = {SECOND: [build_run(number, on=SECOND, minutes=75) for number in (7, *range(20, 24))]}
 
-    assert read_day(archived, SECOND).outcome == LoadAttempt.Outcome.LOADED
+    assert read_day(archived_month, SECOND).outcome == LoadAttempt.Outcome.LOADED
 
-    assert request_sync(archived, FIRST, KEPT, Trigger.API) is not None
+    assert request_sync(archived_month, FIRST, NEXT_MONTH, Trigger.API) is not None
     published = publish()
     assert published is not None
     assert published.replaced == 1
 
 
-def test_a_kill_at_any_step_leaves_the_month_archived(archived: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_at_any_step_leaves_the_month_archived(archived_month: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     for step in ("ensure_partitions", "restore_day", "prove_days"):
         with monkeypatch.context() as patch:
             patch.setattr(restoring, step, die_after(getattr(restoring, step)))
@@ -89,7 +89,7 @@ def die_after(step: Callable[..., object]) -> Callable[..., None]:
     return die
 
 
-@pytest.mark.usefixtures("archived")
+@pytest.mark.usefixtures("archived_month")
 def test_a_check_finds_a_damaged_file_which_brings_nothing_back() -> None:
     for table, source, column, value in (
         ("environment_usage", "environments", "user_id", "other"),
@@ -130,16 +130,16 @@ def damage(path: Path, column: str, value: Any) -> None:
 
 
 def test_days_that_were_planned_after_archiving_are_archived_beside_the_others(
-    archived: Source,
+    archived_month: Source,
     listing: Listing,
 ) -> None:
     earlier = FIRST - timedelta(days=1)
-    Source.objects.filter(pk=archived.pk).update(backfill_from=earlier)
-    listing.records = {earlier: [row(number, on=earlier) for number in range(40, 43)]}
-    read_day(archived, earlier)
+    Source.objects.filter(pk=archived_month.pk).update(backfill_from=earlier)
+    listing.records = {earlier: [build_run(number, on=earlier) for number in range(40, 43)]}
+    read_day(archived_month, earlier)
     assert archive_month(MONTH) == 1
     assert SourceDay.objects.filter(archived_at__isnull=False).count() == 10
 
     assert restore_month(MONTH) == 10
 
-    assert EnvironmentUsage.objects.filter(source=archived).count() == 8 + 5 + 3
+    assert EnvironmentUsage.objects.filter(source=archived_month).count() == 8 + 5 + 3

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from tests.support.factories import ResourceUsageFactory
-from tests.support.scripted_vendor import DAY, Listing, read_day, row
+from tests.support.scripted_vendor import DAY, Listing, build_run, read_day
 from usage.models import EnvironmentUsage, RecordRevision, Source, SourceDay
 from usage.revisions import Change, fetch_image, list_changes, list_revisions
 
@@ -18,10 +18,10 @@ def get_run(record_id: str) -> EnvironmentUsage:
 
 
 def test_a_restated_record_keeps_what_it_was(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(10)]
+    listing.records[DAY] = [build_run(n) for n in range(10)]
     read_day(source)
     before = get_run("run-3")
-    listing.records[DAY][3] = row(3, minutes=45, extra='{"cost": 1.23456789012345678}')
+    listing.records[DAY][3] = build_run(3, minutes=45, extra='{"cost": 1.23456789012345678}')
     read_day(source)
     after = get_run("run-3")
 
@@ -36,7 +36,7 @@ def test_a_restated_record_keeps_what_it_was(source: Source, listing: Listing) -
 
 
 def test_withdrawing_and_returning_are_revisions_too(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(10)]
+    listing.records[DAY] = [build_run(n) for n in range(10)]
     read_day(source)
     record = listing.records[DAY].pop()
     read_day(source)
@@ -63,7 +63,7 @@ def test_withdrawing_and_returning_are_revisions_too(source: Source, listing: Li
 
 
 def test_a_record_that_moves_to_another_day_keeps_the_day_it_had(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(n) for n in range(3)]
+    listing.records[DAY] = [build_run(n) for n in range(3)]
     read_day(source)
     record = listing.records[DAY].pop()
     next_day = DAY + timedelta(days=1)
@@ -77,10 +77,10 @@ def test_a_record_that_moves_to_another_day_keeps_the_day_it_had(source: Source,
 
 
 def test_growth_of_a_day_that_was_not_read_to_its_end_is_no_revision(source: Source, listing: Listing) -> None:
-    listing.records[DAY] = [row(0)]
+    listing.records[DAY] = [build_run(0)]
     read_day(source)
     SourceDay.objects.update(covered_until=None)
-    listing.records[DAY] = [row(0, minutes=45)]
+    listing.records[DAY] = [build_run(0, minutes=45)]
     read_day(source)
 
     assert get_run("run-0").revision == 2

@@ -9,7 +9,7 @@ from pytest_django import DjangoDbBlocker
 
 from tests.support.database import keep_rows
 from tests.support.long_tables import fill_long_tables
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.models import Rollup, SourceDay
 
 
@@ -18,7 +18,7 @@ def long_tables(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> It
     """Fill every table of usage and roll its days up; each test is rolled back to that."""
     with keep_rows(django_db_blocker):
         fill_long_tables()
-        hold_days(rolled=True)
+        create_source_days(rolled=True)
         with connection.cursor() as cursor:
             models: list[type[Model]] = [SourceDay, *Rollup.__subclasses__()]
             tables = ", ".join(model._meta.db_table for model in models)

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.support.long_tables import ROWS, SEARCHES
 from tests.support.plans import find_large_sorts, find_scans
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.admin.lists.environments import EnvironmentUsageAdmin
 from usage.admin.lists.recipes import RecipeUsageAdmin
 from usage.admin.lists.resources import ResourceUsageAdmin
@@ -38,7 +38,7 @@ def find_large_reads(staff: Client, kind: str, query: dict[str, str]) -> list[st
 
 
 def test_no_filter_and_no_order_reads_or_sorts_a_whole_table() -> None:
-    staff = client_of("viewer")
+    staff = sign_in_as("viewer")
     orders = [
         (kind, {"ordering": sign + name, **month})
         for kind, model_admin in zip(KINDS, ADMINS, strict=True)

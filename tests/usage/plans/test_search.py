@@ -5,7 +5,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.long_tables import ROWS, SEARCHES
 from tests.support.plans import find_large_sorts, find_scans
 
@@ -26,7 +26,7 @@ def find_large_reads(client: Client, kind: str, query: dict[str, str]) -> list[s
 
 
 def test_no_filter_reads_or_sorts_a_whole_table() -> None:
-    client = bearer()
+    client = create_api_client()
     assert [
         problem
         for kind, searches in SEARCHES.items()

@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.support.plans import iterate_nodes
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from tests.usage.admin.test_suggestions import fetch_suggestions
 from usage.admin.lists import suggestions
 from usage.models import KINDS
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("long_tables")]
 
 
 def test_no_suggestion_looks_at_more_rows_than_it_may(monkeypatch) -> None:
-    staff = client_of("viewer")
+    staff = sign_in_as("viewer")
     monkeypatch.setattr(suggestions, "RECORDS", 400)
     monkeypatch.setattr(suggestions, "ROLLUP_ROWS", 400)
     for kind in KINDS.values():

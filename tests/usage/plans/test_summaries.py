@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.plans import find_scans, iterate_nodes
 from usage.models import SourceDay
 
@@ -51,7 +51,7 @@ def find_reads(plans: list[dict[str, Any]], kind: str) -> list[str]:
 
 def test_a_range_of_records_is_read_off_an_index() -> None:
     SourceDay.objects.update(rolled_up=False)
-    client = bearer()
+    client = create_api_client()
     for kind, query in READ_RAW:
         node_types = find_reads(explain(client, kind, query), kind)
         assert node_types, (kind, query)
@@ -59,7 +59,7 @@ def test_a_range_of_records_is_read_off_an_index() -> None:
 
 
 def test_where_rollups_hold_the_days_no_record_is_read() -> None:
-    client = bearer()
+    client = create_api_client()
     for kind, query in ROLLED:
         plans = explain(client, kind, query)
         assert find_reads(plans, kind) == [], (kind, query)

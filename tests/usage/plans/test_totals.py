@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.template.response import SimpleTemplateResponse
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.long_tables import SEARCHES
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from tests.usage.admin.test_totals import get_totals
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay
 
@@ -23,9 +23,9 @@ def _nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("rolled", [True, False])
 def test_totals_are_those_of_the_summary_with_the_same_filters(*, rolled: bool) -> None:
-    staff = client_of("viewer")
+    staff = sign_in_as("viewer")
     SourceDay.objects.update(rolled_up=rolled)
-    caller = bearer()
+    caller = create_api_client()
     kinds: dict[str, Any] = {
         "environment-usage": EnvironmentUsage,
         "resource-usage": ResourceUsage,

@@ -14,8 +14,8 @@ from psycopg.conninfo import make_conninfo
 
 from tests.support.database import store_or_restore
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
-from tests.support.servers import database_name
-from tests.support.source_days import hold_days
+from tests.support.servers import get_database_name
+from tests.support.source_days import create_source_days
 from usage.models import DirectoryEntry, NameKind, ReportingRole, Source
 from usage.reporting.roles import create_role, remove_role
 
@@ -64,7 +64,7 @@ def fill() -> None:
             task_count=None if number == 3 else number,
         )
     name_ids(runs, secret)
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
 
 
 def name_ids(*sources: Source) -> None:
@@ -85,16 +85,16 @@ def name_ids(*sources: Source) -> None:
 
 
 @pytest.fixture
-def filled(transactional_db: None) -> None:
+def usage_records(transactional_db: None) -> None:
     """Have the records committed, as another connection reads them."""
     store_or_restore("reporting", fill)
 
 
 @pytest.fixture
-def connect(filled: None) -> Iterator[Callable[..., Reader]]:
+def connect(usage_records: None) -> Iterator[Callable[..., Reader]]:
     """Make a role that sees sources by their slugs (None: all), and give a connection of it: `connect("main")`."""
     with ExitStack() as stack:
-        names = (f"{database_name()}_bi{number}" for number in range(9))
+        names = (f"{get_database_name()}_bi{number}" for number in range(9))
 
         def make(*slugs: str | None, names_shown: str = "none") -> Reader:
             name = next(names)

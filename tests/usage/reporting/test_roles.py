@@ -10,17 +10,17 @@ from django.db import connection
 
 from portal.accounts.audit.models import AuditEntry
 from portal.database_checks import check_reporting_roles
-from tests.support.servers import database_name
+from tests.support.servers import get_database_name
 from tests.usage.reporting.conftest import Reader, remove_if_there, sign_in
 from usage.models import ReportingRole
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("filled")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("usage_records")]
 
 
 @pytest.fixture
 def name() -> Iterator[str]:
     """The name of a role that the test may make, and that is removed after it."""
-    role = f"{database_name()}_made"
+    role = f"{get_database_name()}_made"
     with connection.cursor() as cursor:
         cursor.execute(f"DROP ROLE IF EXISTS {role}")
         yield role

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.support.api_clients import bearer, get
+from tests.support.api_clients import create_api_client, get
 from tests.support.database import create_months
 from tests.support.factories import FIRST_DAY
 from tests.support.plans import MONTH, iterate_nodes
@@ -43,7 +43,9 @@ def test_each_view_adds_up_to_the_summary_of_the_api_to_the_last_digit(
     connect: Callable[..., Reader], kind: str, group_by: str, measure: str, views: tuple[str, ...]
 ) -> None:
     reader, columns = connect(None), group_by.split(",")
-    rows = get(bearer(), f"{kind}/summary/", **RANGE, group_by=group_by, measures=f"records,{measure}", limit=500)
+    rows = get(
+        create_api_client(), f"{kind}/summary/", **RANGE, group_by=group_by, measures=f"records,{measure}", limit=500
+    )
     expected = {
         (*(row[column] for column in columns), row["records"], to_decimal(row[measure])) for row in rows["results"]
     }
@@ -58,7 +60,7 @@ def test_each_view_adds_up_to_the_summary_of_the_api_to_the_last_digit(
 
 
 def test_the_totals_are_those_of_the_api_and_each_unit_is_a_row_of_its_own(connect: Callable[..., Reader]) -> None:
-    totals = get(bearer(), "usage/summary/", **RANGE)["totals"]
+    totals = get(create_api_client(), "usage/summary/", **RANGE)["totals"]
     expected = {(total["vendor"], total["unit"], total["records"], to_decimal(total["quantity"])) for total in totals}
     result = connect(None).execute(
         "SELECT vendor, unit, sum(records), sum(quantity) FROM daily_totals GROUP BY vendor, metric, unit"
@@ -69,7 +71,7 @@ def test_the_totals_are_those_of_the_api_and_each_unit_is_a_row_of_its_own(conne
 
 def test_runtime_falls_on_the_dates_on_which_it_ran(connect: Callable[..., Reader]) -> None:
     summary = get(
-        bearer(),
+        create_api_client(),
         "environment-usage/summary/",
         **RANGE,
         basis="accrued",

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import ResourceUsageFactory, SourceFactory
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.datetimes import to_instant
 from usage.summaries.intervals import get_baseline
 
@@ -54,8 +54,8 @@ def test_a_baseline_is_of_days_that_people_would_choose(
 def test_a_range_is_never_compared_with_a_part_of_itself(compare: str, end: str, message: str) -> None:
     SourceFactory()
     url = f"{API}/resource-usage/summary/?from=2025-09-01&group_by=source&compare={compare}"
-    assert message in str(refused(bearer().get(f"{url}&to={end}")))
-    assert bearer().get(f"{url}&to=2025-10-01").status_code == HTTPStatus.OK
+    assert message in str(get_problem_details(create_api_client().get(f"{url}&to={end}")))
+    assert create_api_client().get(f"{url}&to=2025-10-01").status_code == HTTPStatus.OK
 
 
 def test_hours_are_compared_with_the_same_hours() -> None:
@@ -74,8 +74,8 @@ def test_groups_are_ordered_and_chosen_by_their_change() -> None:
         for day, quantity in ((date(2026, 9, 3), before), (date(2026, 10, 3), now)):
             if quantity:
                 ResourceUsageFactory(source=source, day=day, project_id=project, consumed_quantity=quantity)
-    hold_days(rolled=True)
-    client = bearer()
+    create_source_days(rolled=True)
+    client = create_api_client()
     base_params = {"from_": "2026-10-01", "to": "2026-11-01", "group_by": "project_id", "compare": "last_month"}
 
     def list_projects(**params: str) -> list[int]:
@@ -90,7 +90,7 @@ def test_groups_are_ordered_and_chosen_by_their_change() -> None:
 
 @pytest.mark.django_db
 def test_a_change_is_no_order_without_a_comparison() -> None:
-    caller = bearer()
-    assert "order_by" in str(refused(caller.get(f"{API}/resource-usage/summary/?order_by=-change_records")))
-    errors = str(refused(caller.get(f"{API}/resource-usage/summary/?compare=yesterday")))
+    caller = create_api_client()
+    assert "order_by" in str(get_problem_details(caller.get(f"{API}/resource-usage/summary/?order_by=-change_records")))
+    errors = str(get_problem_details(caller.get(f"{API}/resource-usage/summary/?compare=yesterday")))
     assert "previous, last_month, last_year, same_weekday" in errors

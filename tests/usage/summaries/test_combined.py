@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 
 pytestmark = pytest.mark.django_db
 STOPPED = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -27,13 +27,13 @@ def usage(request: pytest.FixtureRequest) -> None:
     EnvironmentUsageFactory(source=environments, stopped_at=STOPPED, created_at=STOPPED - timedelta(seconds=90))
     EnvironmentUsageFactory(source=environments, stopped_at=STOPPED, created_at=None)
     RecipeUsageFactory(source=SourceFactory(slug="recipes", vendor="workato"), task_count=None, job_failed_count=2)
-    hold_days(rolled=request.param == "rolled")
+    create_source_days(rolled=request.param == "rolled")
 
 
 def fetch_totals(**params: str) -> dict[tuple[str, str], Any]:
     """Return the quantities by vendor and unit; of recipes only tasks."""
     params = {"from_": "2026-01-01", "to": "2026-02-01", **params}
-    rows = get(bearer(), "usage/summary/", **params)["totals"]
+    rows = get(create_api_client(), "usage/summary/", **params)["totals"]
     return {(row["vendor"], row["unit"]): row for row in rows if not row["metric"].startswith("jobs")}
 
 
@@ -64,9 +64,9 @@ def test_an_hour_that_clocks_show_twice_comes_in_the_order_of_time() -> None:
     for hour in (0, 1, 2):
         stopped_at = datetime(2026, 10, 25, hour, 10, tzinfo=UTC)
         EnvironmentUsageFactory(source=source, stopped_at=stopped_at, day=stopped_at.date())
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     query = {"from_": "2026-10-25", "to": "2026-10-26", "tz": "Europe/Berlin", "source": "autumn", "interval": "hour"}
-    hours = [row["hour"] for row in get(bearer(), "usage/summary/", **query)["results"]]
+    hours = [row["hour"] for row in get(create_api_client(), "usage/summary/", **query)["results"]]
     assert hours == ["2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00+01:00"]
 
 
@@ -78,8 +78,8 @@ def test_where_no_zone_suits_all_vendors_the_refusal_says_to_ask_for_some(zone: 
         STOPPED.replace(minute=30),
     )
     RecipeUsageFactory(source=source, starts_at=starts_at)
-    hold_days(rolled=False)
+    create_source_days(rolled=False)
     for bounds in ("&from=2026-01-01&to=2026-02-01", ""):
         if bounds or interval:
-            response = bearer().get(f"{API}/usage/summary/?tz={zone}{bounds}{interval}")
-            assert refused(response)[""][0].endswith("ask for other vendors alone.")
+            response = create_api_client().get(f"{API}/usage/summary/?tz={zone}{bounds}{interval}")
+            assert get_problem_details(response)[""][0].endswith("ask for other vendors alone.")

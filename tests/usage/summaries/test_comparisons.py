@@ -10,9 +10,9 @@ from tests.support.factories import (
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from tests.support.summaries import _relation as _relation
-from tests.support.summaries import at, get, run
+from tests.support.summaries import build_instant, create_run, get
 from tests.support.summaries import client as client
 from usage.models import DayState, SourceDay
 
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.django_db
 def test_a_comparison_says_how_complete_the_period_before_is(client: Client) -> None:
     source = SourceFactory(backfill_from=date(2026, 1, 15))
     ResourceUsageFactory(source=source, day=date(2026, 1, 20))
-    hold_days(rolled=False)
-    SourceDay.objects.update(complete=True, loaded_at=at(22), state=DayState.LOADED)
+    create_source_days(rolled=False)
+    SourceDay.objects.update(complete=True, loaded_at=build_instant(22), state=DayState.LOADED)
     params = {"from_": "2026-01-20", "to": "2026-01-21"}
     assert "previous" not in get(client, "resource-usage/summary/", **params)["meta"]
     meta = get(client, "resource-usage/summary/", **params, compare="previous")["meta"]
@@ -61,13 +61,13 @@ def test_a_day_that_only_the_longer_month_before_has_is_no_row(client: Client) -
         ResourceUsageFactory(source=source, day=day, consumed_quantity=quantity)
     query = {"from_": "2026-02-01", "to": "2026-03-01", "group_by": "day", "compare": "previous"}
 
-    found = get(client, "resource-usage/summary/", **query, measures="consumed_quantity")
+    february = get(client, "resource-usage/summary/", **query, measures="consumed_quantity")
 
     quantities = [
-        (row["day"], row["consumed_quantity"], row["previous"]["consumed_quantity"]) for row in found["results"]
+        (row["day"], row["consumed_quantity"], row["previous"]["consumed_quantity"]) for row in february["results"]
     ]
     assert quantities == [("2026-02-01", "0", "1"), ("2026-02-02", "3", None)]
-    assert found["totals"][0]["previous"] == {"consumed_quantity": "11"}
+    assert february["totals"][0]["previous"] == {"consumed_quantity": "11"}
 
 
 def test_a_change_has_all_its_digits(client: Client) -> None:
@@ -94,7 +94,7 @@ def test_gaps_of_a_series_are_filled_on_request(client: Client) -> None:
 def test_a_day_with_a_clock_change_has_its_hours(client: Client) -> None:
     source = SourceFactory()
     start = datetime(2026, 10, 24, 22, tzinfo=UTC)  # midnight in Berlin; 25 hours later it is midnight again
-    run(source, start, start + timedelta(hours=25))
+    create_run(source, start, start + timedelta(hours=25))
     params = {"from_": "2026-10-25", "to": "2026-10-26", "tz": "Europe/Berlin", "basis": "accrued"}
     hours = get(client, "environment-usage/summary/", **params, group_by="hour")["results"]
     assert len(hours) == 25

@@ -11,16 +11,24 @@ from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.exact_sums import BOUNDED, QUANTITIES, Key, build_query, cut_range, format_interval_start, index_rows
+from tests.support.expected_sums import (
+    BOUNDED,
+    QUANTITIES,
+    Key,
+    build_query,
+    cut_range,
+    format_interval_start,
+    index_rows,
+)
 from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
     ResourceUsageFactory,
     SourceFactory,
-    many_environments,
+    create_many_environments,
 )
 from tests.support.plans import analyze
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.models import EnvironmentAccrual, EnvironmentUsage, ResourceUsage, Rollup, SourceDay
 from usage.summaries.query import SummaryQuery
 from usage.summaries.result import summarize
@@ -89,7 +97,7 @@ def test_what_the_limit_keeps_and_leaves_is_compared_and_adds_up_to_the_totals(
                 place = names[before].index(name)
                 if place < len(names[0]):
                     used[unit, project][names[0][place]][before] += quantity
-        hold_days(rolled=True)
+        create_source_days(rolled=True)
         january = {"starts_at": datetime(2026, 1, 1, tzinfo=UTC), "ends_at": datetime(2026, 1, 2, tzinfo=UTC)}
         SourceDay.objects.get_or_create(source=source, day=month[1], defaults=january)
         SourceDay.objects.update(loaded_at=datetime(2026, 3, 5, tzinfo=UTC))
@@ -149,7 +157,7 @@ def test_recipe_counts_are_the_sums_of_what_was_reported(rows: Any, zone: str, i
             sums = expected[(format_interval_start(starts_at, interval, ZoneInfo(zone)), recipe, recipe is None)]
             sums[0] += 1
             sums[1] = sums[1] if tasks is None else (sums[1] or 0) + tasks
-        hold_days(rolled=True)
+        create_source_days(rolled=True)
         query = {"group_by": f"recipe_id,{interval}", "tz": zone}
         summaries = [summarize(build_query("recipe-usage", rolled, **query)) for rolled in (True, False)]
         assert summaries[0]["results"] == summaries[1]["results"]
@@ -162,7 +170,7 @@ def test_recipe_counts_are_the_sums_of_what_was_reported(rows: Any, zone: str, i
 def test_rollups_are_used_where_the_days_are_whole_and_only_there() -> None:
     EnvironmentUsageFactory(source=SourceFactory(time_zone="Europe/Berlin"))
     ResourceUsageFactory(source=SourceFactory(vendor="gcore"))
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     month = {"from": "2026-01-01", "to": "2026-02-01"}
     filters = {"vendor": "acme"}
     berlin = {**month, **filters, "tz": "Europe/Berlin"}
@@ -179,7 +187,7 @@ def test_rollups_are_used_where_the_days_are_whole_and_only_there() -> None:
 
 
 def test_a_range_is_read_off_an_index() -> None:
-    many_environments(SourceFactory(), 5000)
+    create_many_environments(SourceFactory(), 5000)
     filters = {"from": "2026-01-01T06:00:00Z", "to": "2026-01-01T06:01:00Z", "group_by": "project_id"}
     query = build_query("environment-usage", **filters)
     sql, params = build_statement(query, choose_rows(query, []))

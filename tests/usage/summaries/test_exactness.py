@@ -11,13 +11,21 @@ from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.exact_sums import BOUNDED, QUANTITIES, Key, build_query, cut_range, format_interval_start, index_rows
+from tests.support.expected_sums import (
+    BOUNDED,
+    QUANTITIES,
+    Key,
+    build_query,
+    cut_range,
+    format_interval_start,
+    index_rows,
+)
 from tests.support.factories import (
     EnvironmentUsageFactory,
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.models import EnvironmentUsage
 from usage.summaries.result import summarize
 
@@ -59,7 +67,7 @@ def store_runs(runs: Any, start: datetime, zones: tuple[str, str]) -> list[Envir
             project_id=project,
             user_id=user,
         )
-    hold_days(rolled=True)
+    create_source_days(rolled=True)
     return list(EnvironmentUsage.objects.select_related("source"))
 
 
@@ -162,7 +170,7 @@ def test_resource_quantities_are_summed_per_unit_to_the_last_digit(rows: Any, in
             )
             name = format_interval_start(datetime(day.year, day.month, day.day, tzinfo=UTC), interval, ZoneInfo("UTC"))
             expected[(*([name] if interval else []), unit, project, *([tag or None] if team else []))] += quantity
-        hold_days(rolled=True)
+        create_source_days(rolled=True)
         query = {"group_by": ",".join([*by, interval]).strip(",")}
         summaries = [summarize(build_query("resource-usage", rolled, **query)) for rolled in (True, False)]
         assert summaries[0]["results"] == summaries[1]["results"]

@@ -8,9 +8,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from tests.support.api_clients import API, bearer, get, refused
+from tests.support.api_clients import API, create_api_client, get, get_problem_details
 from tests.support.factories import EnvironmentUsageFactory
-from tests.support.source_days import hold_days
+from tests.support.source_days import create_source_days
 from usage.datetimes import UTC_ZONE
 from usage.slots import count_under_way, hold_slot, take_slot_if_large
 from usage.summaries import intervals, result, sql, views
@@ -25,8 +25,8 @@ API_DOCUMENT = Path(__file__).parents[3] / "docs/api.md"
 def client() -> Client:
     """A program that may read everything: six runs of six environments in an hour."""
     EnvironmentUsageFactory.create_batch(6)
-    hold_days(rolled=False)
-    return bearer()
+    create_source_days(rolled=False)
+    return create_api_client()
 
 
 def set_max_rows(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -38,7 +38,7 @@ def test_more_rows_than_an_answer_has_are_refused_with_what_to_do(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_max_rows(monkeypatch, 5)
-    errors = refused(client.get(SUMMARY, {"group_by": "environment_id"}))
+    errors = get_problem_details(client.get(SUMMARY, {"group_by": "environment_id"}))
     assert "More than 5 groups; group by less or by a longer interval" in errors["group_by"][0]
     assert "take an export" in errors["group_by"][0]
     assert len(get(client, "environment-usage/summary/", group_by="user_id")["results"]) == 5
@@ -50,19 +50,19 @@ def test_a_limit_chooses_from_more_groups_than_an_answer_has_rows(
     set_max_rows(monkeypatch, 3)
     summary = get(client, "environment-usage/summary/", group_by="environment_id", limit=2)
     assert (len(summary["results"]), summary["others"]["groups"]) == (2, 4)
-    errors = refused(client.get(SUMMARY, {"group_by": "environment_id", "limit": "4"}))
+    errors = get_problem_details(client.get(SUMMARY, {"group_by": "environment_id", "limit": "4"}))
     assert "more than 3 rows" in errors["limit"][0]
 
 
 def test_filled_and_compared_rows_count_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     set_max_rows(monkeypatch, 7)
     january = {"from": "2026-01-01", "to": "2026-01-03"}
-    errors = refused(client.get(SUMMARY, {**january, "group_by": "environment_id,day", "fill": "zero"}))
+    errors = get_problem_details(client.get(SUMMARY, {**january, "group_by": "environment_id,day", "fill": "zero"}))
     assert "More than 7 rows; ask without fill" in errors["fill"][0]
     EnvironmentUsageFactory.create_batch(6, environment_id="later", project_id="before")
     later = {"from": "2026-01-02", "to": "2026-01-03", "group_by": "environment_id", "compare": "previous"}
     set_max_rows(monkeypatch, 6)
-    errors = refused(client.get(SUMMARY, later))
+    errors = get_problem_details(client.get(SUMMARY, later))
     assert "group_by" in errors
 
 
@@ -75,7 +75,7 @@ def test_far_too_many_intervals_are_refused_without_counting_them(
 
     for name in ("get_next_hour", "get_next_date"):
         monkeypatch.setattr(intervals, name, fail)
-    errors = refused(client.get(SUMMARY, {"group_by": interval, "from": "0002-01-01", "to": "9999-01-01"}))
+    errors = get_problem_details(client.get(SUMMARY, {"group_by": interval, "from": "0002-01-01", "to": "9999-01-01"}))
     assert "More than 20000 intervals" in errors["group_by"][0]
 
 
@@ -116,7 +116,7 @@ def test_a_query_that_takes_too_long_is_stopped_and_the_answer_says_what_is_fast
         patch.setattr(views, "summarize_all", sleep)
         for address in (SUMMARY, f"{API}/usage/summary/"):
             response = client.get(address)
-            assert "takes longer than 30 seconds and was stopped" in refused(response, 503)[""][0]
+            assert "takes longer than 30 seconds and was stopped" in get_problem_details(response, 503)[""][0]
             assert response["Retry-After"] == "10"
     with connection.cursor() as cursor:
         cursor.execute("SHOW statement_timeout")
@@ -133,7 +133,7 @@ def test_a_large_answer_takes_a_slot_and_a_small_one_none(
     assert client.get(SUMMARY, query).status_code == 200
     with hold_slot():  # the request has released its slot
         response = client.get(SUMMARY, query)
-        assert "as the portal makes at once" in refused(response, 503)[""][0]
+        assert "as the portal makes at once" in get_problem_details(response, 503)[""][0]
         assert response["Retry-After"] == "10"
         assert client.get(SUMMARY, {"group_by": "project_id"}).status_code == 200
     assert (

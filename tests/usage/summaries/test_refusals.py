@@ -10,15 +10,15 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support.api_clients import API, bearer, refused
+from tests.support.api_clients import API, create_api_client, get_problem_details
 from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
     ResourceUsageFactory,
     SourceFactory,
 )
-from tests.support.source_days import hold_days
-from tests.support.summaries import ROLLED, at, get, run
+from tests.support.source_days import create_source_days
+from tests.support.summaries import ROLLED, build_instant, create_run, get
 from tests.support.summaries import _relation as _relation
 from tests.support.summaries import client as client
 
@@ -50,16 +50,18 @@ no_relation = pytest.mark.parametrize("_relation", ["raw"], indirect=True)
 )
 def test_what_cannot_be_answered_is_refused_by_name(client: Client, query: dict[str, str], parameter: str) -> None:
     ResourceUsageFactory()
-    assert parameter in refused(client.get(f"{API}/resource-usage/summary/", query))
+    assert parameter in get_problem_details(client.get(f"{API}/resource-usage/summary/", query))
 
 
 @no_relation
 def test_everything_that_is_wrong_with_a_question_is_named_at_once(client: Client) -> None:
     params = {"bogus": "1", "from": "x", "tz": "y", "source": "w", "group_by": "colour", "limit": "0", "fill": "zero"}
-    assert set(refused(client.get(f"{API}/environment-usage/summary/", params))) == {"", *params}
+    assert set(get_problem_details(client.get(f"{API}/environment-usage/summary/", params))) == {"", *params}
     params = {"bogus": "1", "from": "x", "interval": "decade"}
-    assert set(refused(client.get(f"{API}/usage/summary/", params))) == {"", *params}
-    errors = refused(client.get(f"{API}/environment-usage/summary/", {"from": "x", "to": "y", "compare": "previous"}))
+    assert set(get_problem_details(client.get(f"{API}/usage/summary/", params))) == {"", *params}
+    errors = get_problem_details(
+        client.get(f"{API}/environment-usage/summary/", {"from": "x", "to": "y", "compare": "previous"})
+    )
     assert set(errors) == {"", "from", "to"}
 
 
@@ -71,7 +73,7 @@ def test_more_intervals_than_an_answer_holds_are_refused_by_the_parameter_that_a
         ("environment-usage/summary/", {"group_by": "hour"}),
         ("usage/summary/", {"interval": "hour", "vendor": "ona"}),
     ):
-        assert set(refused(client.get(f"{API}/{address}", {**years, **query}))) == {"", next(iter(query))}
+        assert set(get_problem_details(client.get(f"{API}/{address}", {**years, **query}))) == {"", next(iter(query))}
 
 
 ENDS = ["", "0001-01-01", "0001-01-01T00:00:00Z", "9999-12-31", "9999-12-31T23:59:59.999999Z"]
@@ -98,7 +100,7 @@ def test_a_range_that_reaches_to_an_end_of_the_calendar_is_answered_or_refused(
     for factory in (EnvironmentUsageFactory, ResourceUsageFactory, RecipeUsageFactory):
         factory(source=source)
         factory(source=west)
-    hold_days(rolled=ROLLED["yes"])
+    create_source_days(rolled=ROLLED["yes"])
     requests = [(f"{kind}/summary/", params) for kind, several in EACH_KIND.items() for params in several]
     requests += [("usage/summary/", {}), *((f"{kind}/export-manifest/", {}) for kind in EACH_KIND)]
     ranges = list(product(ENDS, ENDS))
@@ -113,11 +115,13 @@ def test_a_range_that_reaches_to_an_end_of_the_calendar_is_answered_or_refused(
 def test_an_hour_of_recipes_is_not_cut(client: Client) -> None:
     RecipeUsageFactory(source=SourceFactory(slug="recipes"))
     query = {"group_by": "day", "tz": "Asia/Kolkata"}
-    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["tz"]
+    (message,) = get_problem_details(client.get(f"{API}/recipe-usage/summary/", query))["tz"]
     assert message == (
         "The usage of recipes is kept by whole hours of UTC, and 2025-12-31T18:30:00Z lies within one; ask with tz=UTC."
     )
-    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))["from"]
+    (message,) = get_problem_details(client.get(f"{API}/recipe-usage/summary/", {"from": "2026-01-01T00:30:00Z"}))[
+        "from"
+    ]
     assert message.endswith("2026-01-01T00:30:00Z lies within one; give a whole hour or a date.")
     assert get(client, "recipe-usage/summary/", group_by="day", tz="Europe/Berlin")["results"]
 
@@ -126,7 +130,7 @@ def test_the_period_before_cuts_no_hour_of_recipes_either(client: Client) -> Non
     # Clocks on Lord Howe stand 11 hours ahead in November, and 10 and a half on the first of October.
     RecipeUsageFactory(source=SourceFactory(slug="island", time_zone="Australia/Lord_Howe"))
     query = {"from": "2026-11-01", "to": "2026-12-01", "compare": "previous"}
-    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["compare"]
+    (message,) = get_problem_details(client.get(f"{API}/recipe-usage/summary/", query))["compare"]
     assert "2026-10-01T00:00:00Z lies within one" in message
     assert get(
         client,
@@ -142,7 +146,9 @@ def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:
     source = SourceFactory(slug="mumbai", time_zone="Asia/Kolkata")
     starts_at = datetime(2025, 12, 31, 18, 30, tzinfo=UTC)  # midnight there
     RecipeUsageFactory(source=source, starts_at=starts_at, day=date(2026, 1, 1))
-    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", {"group_by": "hour", "from": "2026-01-01"}))["from"]
+    (message,) = get_problem_details(
+        client.get(f"{API}/recipe-usage/summary/", {"group_by": "hour", "from": "2026-01-01"})
+    )["from"]
     assert "mumbai is kept by whole hours of Asia/Kolkata" in message
     assert message.endswith("ask with tz=Asia/Kolkata.")
     params = {"from_": "2026-01-01", "to": "2026-01-02", "tz": "Asia/Kolkata"}
@@ -152,7 +158,7 @@ def test_hours_of_a_half_hour_zone_are_asked_for_in_it(client: Client) -> None:
         assert (rows[0][interval], rows[0]["task_count"]) == (first_label, 12)
     RecipeUsageFactory(source=SourceFactory(slug="berlin", time_zone="Europe/Berlin"))
     query = {"tz": "Asia/Kolkata", "from": "2026-01-01"}
-    (message,) = refused(client.get(f"{API}/recipe-usage/summary/", query))["from"]
+    (message,) = get_problem_details(client.get(f"{API}/recipe-usage/summary/", query))["from"]
     assert message.endswith("ask with tz=Europe/Berlin, or for other sources alone.")
 
 
@@ -161,7 +167,7 @@ def test_a_token_limited_to_a_source_learns_of_no_other(client: Client) -> None:
     for source in (own_source, other_source):
         EnvironmentUsageFactory(source=source, environment_class_id="c")
         ResourceUsageFactory(source=source)
-    limited_client = bearer(sources=[own_source])
+    limited_client = create_api_client(sources=[own_source])
     for address in ("environment-usage/summary/", "resource-usage/summary/"):
         summary = get(limited_client, address, group_by="source")
         assert [row["source"] for row in summary["results"]] == ["mine"]
@@ -171,14 +177,14 @@ def test_a_token_limited_to_a_source_learns_of_no_other(client: Client) -> None:
     summary = get(limited_client, "usage/summary/")
     assert {row["source"] for row in summary["results"]} == {"mine"}
     assert b"other" not in limited_client.get(f"{API}/usage/summary/").content
-    assert "source" in refused(limited_client.get(f"{API}/usage/summary/", {"source": "other"}))
+    assert "source" in get_problem_details(limited_client.get(f"{API}/usage/summary/", {"source": "other"}))
 
 
 def test_one_answer_tells_what_was_used_of_everything(client: Client) -> None:
     ona, gcore, workato = (SourceFactory(slug=name, vendor=name) for name in ("ona", "gcore", "workato"))
     EnvironmentUsageFactory(source=ona, environment_class_id="large")
     ResourceUsageFactory(source=gcore)
-    RecipeUsageFactory(source=workato, task_count=12, starts_at=at(1, 5))
+    RecipeUsageFactory(source=workato, task_count=12, starts_at=build_instant(1, 5))
     summary = get(client, "usage/summary/", interval="month", from_="2026-01-01", to="2026-02-01")
     assert [tuple(row.values()) for row in summary["results"]] == [
         ("2026-01-01", "gcore", "gcore", "instance", None, "instance_minutes", "minutes", "1440", 1),
@@ -188,12 +194,12 @@ def test_one_answer_tells_what_was_used_of_everything(client: Client) -> None:
         ("2026-01-01", "workato", "workato", "recipes", None, "tasks", "tasks", "12", 1),
     ]
     assert summary["meta"]["complete"] is False
-    assert "interval" in refused(client.get(f"{API}/usage/summary/", {"interval": "hour"}))
+    assert "interval" in get_problem_details(client.get(f"{API}/usage/summary/", {"interval": "hour"}))
     assert get(client, "usage/summary/", vendor="ona", interval="hour")["results"]
 
 
 def test_withdrawn_records_count_only_on_request(client: Client) -> None:
-    EnvironmentUsageFactory(withdrawn_at=at(5))
+    EnvironmentUsageFactory(withdrawn_at=build_instant(5))
     assert get(client, "environment-usage/summary/")["totals"][0]["records"] == 0
     assert get(client, "environment-usage/summary/", include_withdrawn="true")["totals"][0]["records"] == 1
 
@@ -210,7 +216,7 @@ def test_a_summary_costs_the_same_few_queries_however_much_there_is(client: Clie
     counts = []
     for _ in range(2):
         factory.create_batch(10)
-        hold_days(rolled=ROLLED["yes"])
+        create_source_days(rolled=ROLLED["yes"])
         with CaptureQueriesContext(connection) as queries:
             assert client.get(f"{API}/{kind}/summary/", params).status_code == 200
         counts.append(len(queries))
@@ -221,9 +227,9 @@ def test_a_summary_costs_the_same_few_queries_however_much_there_is(client: Clie
 
 
 def test_the_ends_of_the_calendar_stand_for_no_bound(client: Client) -> None:
-    run(SourceFactory(time_zone="America/New_York"), at(1, 22), at(3, 1))
+    create_run(SourceFactory(time_zone="America/New_York"), build_instant(1, 22), build_instant(3, 1))
     RecipeUsageFactory(source=SourceFactory(vendor="workato", time_zone="Asia/Tokyo"))
-    hold_days(rolled=ROLLED["yes"])
+    create_source_days(rolled=ROLLED["yes"])
     starts = ("0001-01-01", "0001-01-01T00:00:00.000001Z", "9999-12-31")
     ends = ("0001-01-01", "0001-01-02T00:00:00Z", "9999-12-31", "9999-12-31T23:59:59.999999Z")
     for first, end in product(starts, ends):

@@ -15,7 +15,7 @@ from tests.support.factories import (
     SourceFactory,
 )
 from tests.support.summaries import _relation as _relation
-from tests.support.summaries import at, get, run
+from tests.support.summaries import build_instant, create_run, get
 from tests.support.summaries import client as client
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 def test_a_run_belongs_to_the_day_it_stopped_or_to_the_days_it_lasted(client: Client) -> None:
     source = SourceFactory()
-    run(source, at(1, 22), at(3, 1), project_id="a")
+    create_run(source, build_instant(1, 22), build_instant(3, 1), project_id="a")
     query = {"group_by": "project_id,day", "from_": "2026-01-01", "to": "2026-01-05"}
     rows = get(client, "environment-usage/summary/", **query)["results"]
     assert [(row["day"], row["runtime_seconds"], row["records"]) for row in rows] == [("2026-01-03", "97200.000000", 1)]
@@ -39,7 +39,7 @@ def test_a_run_belongs_to_the_day_it_stopped_or_to_the_days_it_lasted(client: Cl
 
 
 def test_accrued_runtime_is_cut_at_the_range(client: Client) -> None:
-    run(SourceFactory(), at(1, 22), at(9, 1))
+    create_run(SourceFactory(), build_instant(1, 22), build_instant(9, 1))
     summary = get(client, "environment-usage/summary/", basis="accrued", from_="2026-01-02", to="2026-01-04")
     assert summary["totals"][0]["runtime_seconds"] == "172800.000000"
 
@@ -192,9 +192,14 @@ def test_what_the_limit_left_out_is_compared_too(client: Client) -> None:
 
 def test_totals_are_compared_as_the_rows_are_where_one_period_has_no_record(client: Client) -> None:
     source = SourceFactory()
-    run(source, at(6, 8), at(6, 10))
+    create_run(source, build_instant(6, 8), build_instant(6, 10))
     for number in (5, 6):
-        SourceDayFactory(source=source, day=at(number).date(), loaded_at=at(number + 1), records=int(number == 6))
+        SourceDayFactory(
+            source=source,
+            day=build_instant(number).date(),
+            loaded_at=build_instant(number + 1),
+            records=int(number == 6),
+        )
     query = {"compare": "previous", "group_by": "project_id", "measures": "records,runtime_seconds"}
     for first, last, change in (
         ("2026-01-06", "2026-01-07", "7200.000000"),
@@ -207,11 +212,11 @@ def test_totals_are_compared_as_the_rows_are_where_one_period_has_no_record(clie
 
 
 def test_nothing_is_compared_with_a_period_of_which_nothing_is_stored(client: Client) -> None:
-    old, new = SourceFactory(slug="old"), SourceFactory(slug="new", backfill_from=at(6).date())
-    SourceDayFactory(source=old, day=at(5).date(), loaded_at=at(6))
+    old, new = SourceFactory(slug="old"), SourceFactory(slug="new", backfill_from=build_instant(6).date())
+    SourceDayFactory(source=old, day=build_instant(5).date(), loaded_at=build_instant(6))
     for source in (old, new):
-        SourceDayFactory(source=source, day=at(6).date(), loaded_at=at(7), records=1)
-        run(source, at(6, 8), at(6, 10))
+        SourceDayFactory(source=source, day=build_instant(6).date(), loaded_at=build_instant(7), records=1)
+        create_run(source, build_instant(6, 8), build_instant(6, 10))
     query = {"from_": "2026-01-06", "to": "2026-01-07", "compare": "previous", "measures": "runtime_seconds"}
     summary = get(client, "environment-usage/summary/", **query, group_by="source")
     before = {row["source"]: (row["previous"], row["change"]) for row in summary["results"]}
@@ -237,8 +242,8 @@ def test_changes_and_others_have_all_their_digits(client: Client) -> None:
 
 def test_withdrawn_runs_that_lasted_long_after_the_range_are_counted_on_request(client: Client) -> None:
     source = SourceFactory()
-    run(source, at(1), at(20), withdrawn_at=at(22))
-    run(source, at(2), at(3))
+    create_run(source, build_instant(1), build_instant(20), withdrawn_at=build_instant(22))
+    create_run(source, build_instant(2), build_instant(3))
     query = {"from_": "2026-01-02", "to": "2026-01-03", "basis": "accrued", "include_withdrawn": "true"}
     for measures in ("records,runtime_seconds", "runtime_seconds"):
         summary = get(client, "environment-usage/summary/", **query, measures=measures)
@@ -291,7 +296,7 @@ def test_an_instant_that_is_midnight_of_two_dates_belongs_to_each_source_by_its_
     # Clocks on Kiritimati are a whole day ahead of those in Honolulu.
     for zone, on in (("Pacific/Honolulu", date(2026, 1, 1)), ("Pacific/Kiritimati", date(2026, 1, 2))):
         source = SourceFactory(time_zone=zone)
-        EnvironmentUsageFactory(source=source, day=on, created_at=at(1, 11), stopped_at=at(1, 20))
+        EnvironmentUsageFactory(source=source, day=on, created_at=build_instant(1, 11), stopped_at=build_instant(1, 20))
     query = {"from_": "2026-01-01T10:00:00Z", "to": "2026-01-02T10:00:00Z"}
 
     rows = get(client, "environment-usage/summary/", **query, group_by="source")["results"]

@@ -20,7 +20,7 @@ from sync.serializers import annotate_condition
 from sync.source_changes import retire, save_source
 from tests.support.factories import SourceDayFactory, SourceFactory
 from tests.support.source_pages import build_form, get_page_url
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.data_quality import assess
 from usage.days import get_today
 from usage.formatting import format_instant
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
 
 @pytest.fixture
 def staff() -> Client:
-    return client_of("administrator")
+    return sign_in_as("administrator")
 
 
 @pytest.fixture
@@ -250,7 +250,7 @@ def test_a_retired_source_is_brought_back_switched_off(staff: Client, source: So
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_only_who_may_change_a_source_retires_it(source: Source, role: str) -> None:
     store_day(source, source.backfill_from)
-    client = client_of(role)
+    client = sign_in_as(role)
     address = reverse("admin:usage_source_do", args=[source.pk, "retire"])
     assert client.post(address, {"last_day": source.backfill_from, "sure": "on"}).status_code == 403
     assert "Retire this source" not in client.get(get_page_url(source)).content.decode()

@@ -14,7 +14,7 @@ from portal.accounts.audit.models import AuditEntry, ObjectKind
 from sync.admin.forms import SourceForm
 from tests.support.factories import SourceDayFactory
 from tests.support.source_pages import ADD, CREDENTIAL, build_form, build_new_form, get_page_url
-from tests.support.users import client_of
+from tests.support.users import sign_in_as
 from usage.models import Source
 
 pytestmark = pytest.mark.django_db
@@ -116,7 +116,7 @@ def test_a_stored_credential_is_given_again_for_another_address(
 
 
 def test_somebody_limited_to_sources_names_no_variable(source: Source) -> None:
-    client = client_of("administrator", sources=[source])
+    client = sign_in_as("administrator", sources=[source])
     form = client.get(get_page_url(source)).context["adminform"].form
     assert "credential_env" not in form.fields
 

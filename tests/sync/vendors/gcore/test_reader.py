@@ -14,12 +14,12 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
 from sync.vendors.base import Comparison, VendorReader
 from sync.vendors.gcore.schema import OWN_FIELDS
-from tests.support.gcore_reports import DAY, NOW, TOTAL, VOLUME, answering, report, volume
+from tests.support.gcore_reports import DAY, NOW, TOTAL, VOLUME, build_report, build_volume, serve_reports
 from tests.support.gcore_reports import _without_waiting as _without_waiting
 from tests.support.gcore_reports import gcore as gcore
 from tests.support.gcore_reports import sandbox as sandbox
-from tests.support.gcore_reports import scripted as scripted
-from tests.support.read_day import connected, everything, rows
+from tests.support.gcore_reports import scripted_reader as scripted_reader
+from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from usage.days import Day
 from usage.models import DayState, ResourceUsage, Source, SourceDay, Verification
 
@@ -27,8 +27,8 @@ from usage.models import DayState, ResourceUsage, Source, SourceDay, Verificatio
 
 
 def test_every_resource_type_of_a_day_is_held_and_agrees_with_the_totals(gcore: VendorReader):
-    pages, comparison = everything(gcore, DAY)
-    usage_rows = rows(pages)
+    pages, comparison = read_pages(gcore, DAY)
+    usage_rows = list_rows(pages)
     assert len(usage_rows) == 950
     assert {row.resource_type for row in usage_rows} >= OWN_FIELDS.keys()
     assert len({row.resource_key for row in usage_rows}) == 950
@@ -36,7 +36,7 @@ def test_every_resource_type_of_a_day_is_held_and_agrees_with_the_totals(gcore: 
 
 
 def test_paging_asks_with_a_limit_and_one_order_until_count_is_held(sandbox: SandboxServer, gcore: VendorReader):
-    pages, _ = everything(gcore, DAY)
+    pages, _ = read_pages(gcore, DAY)
     bodies = [json.loads(request.body) for request in sandbox.stats.requests]
     assert [len(page.rows) for page in pages] == [200] * 4 + [150]
     assert [body["offset"] for body in bodies] == [0, 200, 400, 600, 800]
@@ -48,13 +48,13 @@ def test_paging_asks_with_a_limit_and_one_order_until_count_is_held(sandbox: San
 
 
 def test_a_larger_page_holds_the_same_rows(sandbox: SandboxServer, gcore: VendorReader):
-    with connected("gcore", f"{sandbox.url}/gcore") as at_once:
-        assert sorted(rows(everything(at_once, DAY)[0])) == sorted(rows(everything(gcore, DAY)[0]))
+    with connect_reader("gcore", f"{sandbox.url}/gcore") as at_once:
+        assert sorted(list_rows(read_pages(at_once, DAY)[0])) == sorted(list_rows(read_pages(gcore, DAY)[0]))
 
 
 def test_today_is_read_as_far_as_the_vendor_knows_it(gcore: VendorReader):
-    pages, comparison = everything(gcore, Day.of(NOW.date(), "UTC"))
-    assert rows(pages)
+    pages, comparison = read_pages(gcore, Day.of(NOW.date(), "UTC"))
+    assert list_rows(pages)
     assert comparison.verification == Verification.VERIFIED
 
 
@@ -62,10 +62,10 @@ def test_today_is_read_as_far_as_the_vendor_knows_it(gcore: VendorReader):
 def test_a_day_that_the_vendor_has_changed_is_read_as_it_is_now(
     sandbox: SandboxServer, gcore: VendorReader, edit: Edit
 ):
-    before = {row.resource_key: row for row in rows(everything(gcore, DAY)[0])}
+    before = {row.resource_key: row for row in list_rows(read_pages(gcore, DAY)[0])}
     sandbox.world.edits["gcore", DAY.date] = edit
-    pages, comparison = everything(gcore, DAY)
-    after = {row.resource_key: row for row in rows(pages)}
+    pages, comparison = read_pages(gcore, DAY)
+    after = {row.resource_key: row for row in list_rows(pages)}
     assert comparison.verification == Verification.VERIFIED
     assert after != before
     if edit.restated:
@@ -77,10 +77,10 @@ def test_a_day_that_the_vendor_has_changed_is_read_as_it_is_now(
 
 def test_bad_records_are_rejected_by_name_and_leave_the_day_unverified(sandbox: SandboxServer, gcore: VendorReader):
     sandbox.world.edits["gcore", DAY.date] = Edit(bad=0.05)
-    pages, comparison = everything(gcore, DAY)
+    pages, comparison = read_pages(gcore, DAY)
     rejected = [record for page in pages for record in page.rejected]
     assert rejected
-    assert len(rows(pages)) + len(rejected) == 950
+    assert len(list_rows(pages)) + len(rejected) == 950
     assert {record.reason.partition(":")[0] for record in rejected} <= {"billing_value", "first_seen", "type"}
     assert all(json.loads(record.payload)["billing_metric_name"] for record in rejected)
     assert comparison.verification == Verification.UNVERIFIED
@@ -95,22 +95,22 @@ def test_bad_records_are_rejected_by_name_and_leave_the_day_unverified(sandbox: 
 def test_a_row_that_comes_again_on_a_later_page_starts_the_read_over(sandbox: SandboxServer, gcore: VendorReader):
     sandbox.faults.next("gcore.duplicate")
     with pytest.raises(ListingChanged, match="came again"):
-        everything(gcore, DAY)
-    assert everything(gcore, DAY)[1].verification == Verification.VERIFIED
+        read_pages(gcore, DAY)
+    assert read_pages(gcore, DAY)[1].verification == Verification.VERIFIED
 
 
 def test_a_report_that_grows_while_it_is_paged_starts_the_read_over(sandbox: SandboxServer, gcore: VendorReader):
     sandbox.faults.next("gcore.growth", after=1)
     with pytest.raises(ListingChanged, match="950 rows, then 951"):
-        everything(gcore, DAY)
+        read_pages(gcore, DAY)
 
 
 def test_a_refused_key_stops_the_read(sandbox: SandboxServer):
     with (
-        connected("gcore", f"{sandbox.url}/gcore", credential="wrong") as reader,
+        connect_reader("gcore", f"{sandbox.url}/gcore", credential="wrong") as reader,
         pytest.raises(CredentialError),
     ):
-        everything(reader, DAY)
+        read_pages(reader, DAY)
 
 
 def test_the_probe_is_one_request_for_one_row(sandbox: SandboxServer, gcore: VendorReader):
@@ -128,8 +128,8 @@ def test_a_day_reaches_the_database_exactly_and_a_second_read_changes_nothing(sa
     assert read_into(source) == "loaded"
     day = SourceDay.objects.get(source=source)
     assert (day.records, day.verification) == (950, Verification.VERIFIED)
-    with connected("gcore", f"{sandbox.url}/gcore") as reader:
-        rows_by_key = {row.resource_key: row for row in rows(everything(reader, DAY)[0])}
+    with connect_reader("gcore", f"{sandbox.url}/gcore") as reader:
+        rows_by_key = {row.resource_key: row for row in list_rows(read_pages(reader, DAY)[0])}
     for stored in ResourceUsage.objects.all():
         row = rows_by_key[stored.resource_key]
         assert stored.consumed_quantity == row.consumed_quantity
@@ -201,54 +201,59 @@ def read_into(source: Source) -> str:
     ],
 )
 def test_an_answer_that_is_no_report_fails_the_load_and_is_kept(
-    httpserver: HTTPServer, scripted: VendorReader, body: bytes
+    httpserver: HTTPServer, scripted_reader: VendorReader, body: bytes
 ):
-    answering(httpserver, body)
+    serve_reports(httpserver, body)
     with pytest.raises(InvalidResponse, match="Not a usage report") as exc_info:
-        everything(scripted, DAY)
+        read_pages(scripted_reader, DAY)
     assert exc_info.value.payload == body.decode()
 
 
-def test_fewer_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted: VendorReader):
-    answering(httpserver, report(volume(1), count=3), report(volume(2), count=3), report(count=3))
+def test_fewer_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted_reader: VendorReader):
+    serve_reports(
+        httpserver,
+        build_report(build_volume(1), count=3),
+        build_report(build_volume(2), count=3),
+        build_report(count=3),
+    )
     with pytest.raises(InvalidResponse, match="promised 3 rows and gave only 2"):
-        everything(scripted, DAY)
+        read_pages(scripted_reader, DAY)
 
 
-def test_more_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted: VendorReader):
-    answering(httpserver, report(volume(1), volume(2), count=1))
+def test_more_rows_than_count_fail_the_load(httpserver: HTTPServer, scripted_reader: VendorReader):
+    serve_reports(httpserver, build_report(build_volume(1), build_volume(2), count=1))
     with pytest.raises(InvalidResponse, match="promised 1 rows and gave 2"):
-        everything(scripted, DAY)
+        read_pages(scripted_reader, DAY)
 
 
 def test_a_vendor_that_gives_less_than_the_limit_is_paged_by_what_it_gives(
-    httpserver: HTTPServer, scripted: VendorReader
+    httpserver: HTTPServer, scripted_reader: VendorReader
 ):
-    bodies = answering(httpserver, *(report(volume(number), count=3) for number in range(3)))
-    pages, _ = everything(scripted, DAY)
-    assert len(rows(pages)) == 3
+    bodies = serve_reports(httpserver, *(build_report(build_volume(number), count=3) for number in range(3)))
+    pages, _ = read_pages(scripted_reader, DAY)
+    assert len(list_rows(pages)) == 3
     assert [body["offset"] for body in bodies] == [0, 1, 2]
 
 
-def test_a_bad_record_that_comes_again_starts_the_read_over(httpserver: HTTPServer, scripted: VendorReader):
-    bad = volume(1, billing_value="n/a")
-    answering(httpserver, report(volume(0), bad, count=4), report(bad, volume(2), count=4))
+def test_a_bad_record_that_comes_again_starts_the_read_over(httpserver: HTTPServer, scripted_reader: VendorReader):
+    bad = build_volume(1, billing_value="n/a")
+    serve_reports(httpserver, build_report(build_volume(0), bad, count=4), build_report(bad, build_volume(2), count=4))
     with pytest.raises(ListingChanged):
-        everything(scripted, DAY)
+        read_pages(scripted_reader, DAY)
 
 
-def test_rows_of_one_resource_that_differ_are_all_kept(httpserver: HTTPServer, scripted: VendorReader):
-    twins = [volume(1, billing_value=value) for value in (1, 2, 3)]
-    answering(httpserver, report(*twins[:2], count=3), report(twins[2], count=3))
-    usage_rows = rows(everything(scripted, DAY)[0])
+def test_rows_of_one_resource_that_differ_are_all_kept(httpserver: HTTPServer, scripted_reader: VendorReader):
+    twins = [build_volume(1, billing_value=value) for value in (1, 2, 3)]
+    serve_reports(httpserver, build_report(*twins[:2], count=3), build_report(twins[2], count=3))
+    usage_rows = list_rows(read_pages(scripted_reader, DAY)[0])
     assert len({row.resource_key for row in usage_rows}) == 3
     assert sum(row.consumed_quantity for row in usage_rows) == 6
 
 
-def test_equal_rows_of_one_page_are_all_kept(httpserver: HTTPServer, scripted: VendorReader):
-    answering(httpserver, report(VOLUME, VOLUME, totals=[TOTAL | {"billing_value": 28800}]))
-    pages, comparison = everything(scripted, DAY)
-    assert len({row.resource_key for row in rows(pages)}) == 2
+def test_equal_rows_of_one_page_are_all_kept(httpserver: HTTPServer, scripted_reader: VendorReader):
+    serve_reports(httpserver, build_report(VOLUME, VOLUME, totals=[TOTAL | {"billing_value": 28800}]))
+    pages, comparison = read_pages(scripted_reader, DAY)
+    assert len({row.resource_key for row in list_rows(pages)}) == 2
     assert comparison.verification == Verification.VERIFIED
 
 
@@ -256,6 +261,6 @@ def test_equal_rows_of_one_page_are_all_kept(httpserver: HTTPServer, scripted: V
 def test_options_that_are_not_allowed_are_refused_by_name(options: dict[str, Any]):
     with (
         pytest.raises(SyncError, match=r"Options of Gcore: .*page"),
-        connected("gcore", "http://127.0.0.1:1", **options),
+        connect_reader("gcore", "http://127.0.0.1:1", **options),
     ):
         pass

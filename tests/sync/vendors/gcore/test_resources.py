@@ -16,10 +16,10 @@ from sync.vendors.base import VendorReader
 from sync.vendors.decoding import decode_record
 from sync.vendors.gcore.mapping import KeyBuilder, build_identity, build_keyless_row, list_tags, merge_tags
 from sync.vendors.record_limits import InvalidRecord
-from tests.support.gcore_reports import DAY, VOLUME, answering, report, row, text, volume
+from tests.support.gcore_reports import DAY, VOLUME, build_report, build_row, build_volume, encode_json, serve_reports
 from tests.support.gcore_reports import _without_waiting as _without_waiting
-from tests.support.gcore_reports import scripted as scripted
-from tests.support.read_day import everything, rows
+from tests.support.gcore_reports import scripted_reader as scripted_reader
+from tests.support.vendor_readers import list_rows, read_pages
 from usage.models import ResourceRow, Verification
 
 
@@ -33,7 +33,7 @@ def build_key(**changes: Any) -> UUID:
 
 
 def test_a_resource_becomes_a_row_with_every_documented_field_in_its_place():
-    resource = row()
+    resource = build_row()
     assert resource == ResourceRow(
         resource_key=UUID(int=0),
         resource_type="volume",
@@ -53,21 +53,21 @@ def test_a_resource_becomes_a_row_with_every_documented_field_in_its_place():
 
 
 def test_a_quantity_is_kept_to_its_last_digit():
-    raw = text(VOLUME).replace(b"14400", b"12345678901234567890.123456789012345678")
+    raw = encode_json(VOLUME).replace(b"14400", b"12345678901234567890.123456789012345678")
     assert build_keyless_row(decode_record(msgspec.Raw(raw))).consumed_quantity == Decimal(
         "12345678901234567890.123456789012345678"
     )
 
 
 def test_numbers_beyond_the_columns_are_kept_to_their_last_digit():
-    resource = row(last_size=Decimal("1.100000000000000000001"), price=Decimal("0.10"))
+    resource = build_row(last_size=Decimal("1.100000000000000000001"), price=Decimal("0.10"))
     assert '"last_size":1.100000000000000000001' in (resource.details or "")
     assert resource.extra == '{"price":0.10}'
 
 
 def test_a_repeated_tag_keeps_all_its_values_in_order_and_the_vendors_own_list():
     tags = [{"team": "web"}, {"env": "prod"}, {"team": "ml"}]
-    resource = row(tags=tags)
+    resource = build_row(tags=tags)
     assert resource.tags == '{"env":"prod","team":["web","ml"]}'
     assert json.loads(resource.extra or "")["tags"] == tags
 
@@ -77,20 +77,20 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=3
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), TEXT, min_size=1, max_size=1), max_size=6))
 def test_tags_can_be_given_back_as_the_vendor_listed_them(tags: list[dict[str, str]]):
-    resource = row(tags=tags)
+    resource = build_row(tags=tags)
     extra, stored_tags = json.loads(resource.extra or "{}"), json.loads(resource.tags or "{}")
     assert extra.get("tags", list_tags(stored_tags)) == tags
     assert ("tags" in extra) == (list_tags(merge_tags(tags)) != tags)
 
 
 def test_unknown_fields_of_a_known_type_are_kept_in_extra():
-    resource = row(flavor="g1", cost={"eur": 3})
+    resource = build_row(flavor="g1", cost={"eur": 3})
     assert json.loads(resource.extra or "") == {"flavor": "g1", "cost": {"eur": 3}}
     assert "flavor" not in (resource.details or "")
 
 
 def test_an_unknown_type_is_stored_with_its_own_fields_as_details():
-    resource = row(type="inference_public_models", model="llama", uuid=..., tokens=12)
+    resource = build_row(type="inference_public_models", model="llama", uuid=..., tokens=12)
     assert resource.resource_type == "inference_public_models"
     assert json.loads(resource.details or "")["model"] == "llama"
     assert resource.extra is None
@@ -98,19 +98,19 @@ def test_an_unknown_type_is_stored_with_its_own_fields_as_details():
 
 def test_null_and_missing_stay_apart():
     log = {"type": "log_index", "attached_to_vm": ..., "volume_type": ...}
-    null, missing = row(**log, uuid=None), row(**log, uuid=...)
+    null, missing = build_row(**log, uuid=None), build_row(**log, uuid=...)
     assert null.resource_id == missing.resource_id == ""
     assert (null.extra, missing.extra) == ('{"uuid":null}', None)
 
 
 def test_a_region_that_contradicts_its_id_is_kept():
-    assert row(region=77).region_id == 76
-    assert row(region=77).extra == '{"region":77}'
-    assert row(region_id=...).region_id == 76
+    assert build_row(region=77).region_id == 76
+    assert build_row(region=77).extra == '{"region":77}'
+    assert build_row(region_id=...).region_id == 76
 
 
 def test_instants_are_cut_to_microseconds_and_kept_whole_beside():
-    resource = row(first_seen="2026-11-03T10:00:00.123456789Z", last_seen="2026-11-03T12:00:00.5000000+01:00")
+    resource = build_row(first_seen="2026-11-03T10:00:00.123456789Z", last_seen="2026-11-03T12:00:00.5000000+01:00")
     assert resource.first_seen == datetime(2026, 11, 3, 10, 0, 0, 123456, tzinfo=UTC)
     assert resource.last_seen == datetime(2026, 11, 3, 11, 0, 0, 500000, tzinfo=UTC)
     assert resource.extra == '{"first_seen":"2026-11-03T10:00:00.123456789Z"}'
@@ -139,26 +139,26 @@ def test_instants_are_cut_to_microseconds_and_kept_whole_beside():
 )
 def test_a_bad_record_is_rejected_with_the_field_in_its_reason(change: dict[str, Any], reason: str):
     with pytest.raises(InvalidRecord) as exc_info:
-        row(**change)
+        build_row(**change)
     assert str(exc_info.value) == reason
 
 
 @pytest.mark.parametrize("name", ["type", "billing_value", "billing_value_unit"])
 def test_a_record_without_what_makes_it_usage_is_rejected(name: str):
     with pytest.raises(InvalidRecord, match=f"^{name}: missing$"):
-        row(**{name: ...})
+        build_row(**{name: ...})
 
 
 @pytest.mark.parametrize("number", ["1e1001", "1e-1001", "1" + "0" * 400 + "." + "0" * 700])
 def test_a_number_that_no_database_holds_is_rejected(number: str):
     with pytest.raises(InvalidRecord, match="too many digits"):
-        decode_record(msgspec.Raw(text(VOLUME).replace(b"14400", number.encode())))
+        decode_record(msgspec.Raw(encode_json(VOLUME).replace(b"14400", number.encode())))
 
 
-def test_a_record_that_is_no_object_is_rejected_alone(httpserver: HTTPServer, scripted: VendorReader):
-    answering(httpserver, report(volume(1), 7, None, [volume(2)], "text"))
-    pages, comparison = everything(scripted, DAY)
-    assert len(rows(pages)) == 1
+def test_a_record_that_is_no_object_is_rejected_alone(httpserver: HTTPServer, scripted_reader: VendorReader):
+    serve_reports(httpserver, build_report(build_volume(1), 7, None, [build_volume(2)], "text"))
+    pages, comparison = read_pages(scripted_reader, DAY)
+    assert len(list_rows(pages)) == 1
     assert [record.payload for record in pages[0].rejected][:2] == ["7", "null"]
     assert comparison.verification == Verification.UNVERIFIED
 

@@ -10,7 +10,7 @@ import pytest
 
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
-from tests.support.gcore_contract import TABLE, Row, summed, totals_of
+from tests.support.gcore_contract import TABLE, Row, index_totals, sum_resources
 
 NOW = datetime(2026, 11, 23, 15, 3, tzinfo=UTC)
 DAY = date(2026, 11, 17)
@@ -73,7 +73,7 @@ def test_totals_over_http_are_the_exact_sums_of_all_pages(client: gcore.Gcore) -
         rows += report["resources"]
         if len(rows) >= report["count"]:
             break
-    assert totals_of(report) == summed(rows)
+    assert index_totals(report) == sum_resources(rows)
 
 
 def test_the_vendors_sdk_raises_its_own_errors(client: gcore.Gcore, server: SandboxServer) -> None:

@@ -18,13 +18,13 @@ from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison
 from sync.vendors.ona.connect import LIST
 from sync.vendors.ona.reader import Reader
-from tests.support.mirrored_portal import key, read_all
-from tests.support.mirrored_portal import still as still
+from tests.support.mirrored_portal import create_mirror_key, read_all
+from tests.support.mirrored_portal import frozen_sandbox as frozen_sandbox
 from tests.support.ona_runtime import ANSWER, DAY, build_record, check, count_totals, list_runs, open_ona, open_scripted
 from tests.support.ona_runtime import _without_waiting as _without_waiting
 from tests.support.ona_runtime import ona as ona
 from tests.support.ona_runtime import sandbox as sandbox
-from tests.support.read_day import everything, rows
+from tests.support.vendor_readers import list_rows, read_pages
 from usage.days import Day
 from usage.models import Source, SourceDay, Verification
 
@@ -138,8 +138,8 @@ def test_a_final_day_that_changes_while_it_is_read_is_no_mixture_of_two_states(h
     httpserver.expect_request(f"/api{LIST}").respond_with_handler(respond)
     with open_ona(httpserver.url_for("/api")) as reader:
         with pytest.raises(ListingChanged):
-            everything(reader, DAY)
-        counts = Counter(row.record_id for row in rows(everything(reader, DAY)[0]))
+            read_pages(reader, DAY)
+        counts = Counter(row.record_id for row in list_rows(read_pages(reader, DAY)[0]))
     assert counts["moved"] == 1
     assert counts.total() == 351
 
@@ -150,19 +150,19 @@ def test_a_final_day_that_changes_while_it_is_read_is_no_mixture_of_two_states(h
 def test_a_final_day_that_grew_while_it_was_paged_through_is_read_again(sandbox: SandboxServer, ona: Reader):
     sandbox.faults.next("growth")
     with pytest.raises(ListingChanged, match="a record came twice"):
-        everything(ona, DAY)
-    pages, comparison = everything(ona, DAY)
-    assert {row.record_id for row in rows(pages)} == {run.id for run in list_runs(sandbox)}
-    assert len(rows(pages)) == 251
+        read_pages(ona, DAY)
+    pages, comparison = read_pages(ona, DAY)
+    assert {row.record_id for row in list_rows(pages)} == {run.id for run in list_runs(sandbox)}
+    assert len(list_rows(pages)) == 251
     assert comparison.verification == Verification.VERIFIED
 
 
 def test_a_vendor_that_always_repeats_a_record_is_believed_once_two_readings_agree(sandbox: SandboxServer, ona: Reader):
     sandbox.faults.set("ona.duplicate")
     with pytest.raises(ListingChanged):
-        everything(ona, DAY)
-    pages, comparison = everything(ona, DAY)
-    assert len({row.record_id for row in rows(pages)}) == 250
+        read_pages(ona, DAY)
+    pages, comparison = read_pages(ona, DAY)
+    assert len({row.record_id for row in list_rows(pages)}) == 250
     assert comparison.verification == Verification.NONE
     assert (comparison.witness or {})["reason"] == "Some records came twice."
 
@@ -170,34 +170,34 @@ def test_a_vendor_that_always_repeats_a_record_is_believed_once_two_readings_agr
 def test_equal_records_without_an_id_are_a_repetition_too(httpserver: HTTPServer):
     with open_scripted(httpserver, ANSWER, build_record(30, id=None), build_record(30, id=None)) as reader:
         with pytest.raises(ListingChanged):
-            everything(reader, DAY)
-        assert len(rows(everything(reader, DAY)[0])) == 2
+            read_pages(reader, DAY)
+        assert len(list_rows(read_pages(reader, DAY)[0])) == 2
 
 
 @pytest.mark.usefixtures("far")
 def test_a_provisional_day_that_grew_while_it_was_paged_through_is_taken_as_it_came(sandbox: SandboxServer):
     sandbox.faults.next("growth")
     with open_ona(f"{sandbox.url}/ona/api", DAY.end) as reader:
-        assert everything(reader, DAY)[1] == Comparison()
+        assert read_pages(reader, DAY)[1] == Comparison()
 
 
 # A mirror has no total.
 
 
 @pytest.mark.django_db
-def test_a_portal_that_reads_a_mirror_is_not_affected_by_the_total_that_it_lacks(still: Any, live_server: Any):
-    source = read_all(still, "ona")
+def test_a_portal_that_reads_a_mirror_is_not_affected_by_the_total_that_it_lacks(frozen_sandbox: Any, live_server: Any):
+    source = read_all(frozen_sandbox, "ona")
     day = Day.of(source.backfill_from, "UTC")
     http = VendorHTTP(
         f"{live_server.url}/mirror/ona-main/api",
-        Reader.build_authorization(key(source)),
+        Reader.build_authorization(create_mirror_key(source)),
         hosts=(),
         allowed_hosts=["127.0.0.1:*", "localhost:*"],
         bounds=Bounds(timeout=30.0, attempts=3),
     )
     with http:
         reader = Reader(Account("copy", ZoneInfo("UTC"), {}, opened_at=day.final_from(3)), http)
-        pages, comparison = everything(reader, day)
-    assert len(rows(pages)) == 150
+        pages, comparison = read_pages(reader, day)
+    assert len(list_rows(pages)) == 150
     assert comparison.verification == Verification.NONE
     assert "HTTP 404" in (comparison.witness or {})["reason"]

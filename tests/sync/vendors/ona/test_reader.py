@@ -15,7 +15,7 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
 from sync.vendors.base import Comparison
 from sync.vendors.ona.reader import Reader, split_day
-from tests.support.ona_reader import DAY, everything, reader, rows
+from tests.support.ona_reader import DAY, build_reader, list_rows, read_pages
 from tests.support.ona_reader import _near as _near
 from tests.support.ona_reader import _without_waiting as _without_waiting
 from tests.support.ona_reader import ona as ona
@@ -41,7 +41,7 @@ def list_runs(sandbox: SandboxServer, day: Day) -> list[Any]:
 
 
 def test_every_run_of_a_day_arrives_once_and_as_the_vendor_says(sandbox: SandboxServer, ona: Reader):
-    rows_by_id = {row.record_id: row for row in rows(ona)}
+    rows_by_id = {row.record_id: row for row in list_rows(ona)}
     assert len(rows_by_id) == len(list_runs(sandbox, DAY)) == 950
     for run in list_runs(sandbox, DAY):
         row, record = rows_by_id[run.id], run.build_record()
@@ -60,7 +60,7 @@ def test_every_run_of_a_day_arrives_once_and_as_the_vendor_says(sandbox: Sandbox
 
 
 def test_pages_are_as_large_as_the_vendor_allows_and_there_is_no_checksum(sandbox: SandboxServer, ona: Reader):
-    pages, comparison = everything(ona)
+    pages, comparison = read_pages(ona)
     assert [len(page.rows) for page in pages] == [100] * 9 + [50]
     assert comparison == Comparison()
     assert ona.http.stats.requests == 10
@@ -71,7 +71,7 @@ def test_pages_are_as_large_as_the_vendor_allows_and_there_is_no_checksum(sandbo
 @pytest.mark.usefixtures("far")
 def test_a_large_day_of_a_vendor_far_away_is_read_in_parts_side_by_side(sandbox: SandboxServer, ona: Reader):
     sandbox.settings.latency_ms = 20
-    counts = Counter(row.record_id for row in rows(ona))
+    counts = Counter(row.record_id for row in list_rows(ona))
     assert counts == Counter(run.id for run in list_runs(sandbox, DAY))
     assert sandbox.stats.most["ona"] == 2
     assert ona.http.stats.requests == len(sandbox.stats.requests)
@@ -82,7 +82,7 @@ def test_a_large_day_of_a_vendor_far_away_is_read_in_parts_side_by_side(sandbox:
 def test_a_source_says_how_many_requests_a_day_may_have_under_way(sandbox: SandboxServer, ona: Reader, at_once: int):
     sandbox.settings.latency_ms = 20
     ona.options = Reader.parse_options({"requests_at_once": str(at_once)})
-    assert len(rows(ona)) == 950
+    assert len(list_rows(ona)) == 950
     assert sandbox.stats.most["ona"] == at_once
 
 
@@ -95,7 +95,7 @@ def test_a_number_of_requests_at_once_that_cannot_be_is_refused_by_name(at_once:
 @pytest.mark.usefixtures("far")
 def test_a_small_day_of_a_vendor_far_away_is_read_as_one(sandbox: SandboxServer, ona: Reader):
     sandbox.world.records_per_day = 200
-    assert len(rows(ona)) == 200
+    assert len(list_rows(ona)) == 200
     assert ona.http.stats.requests == 2
 
 
@@ -114,21 +114,21 @@ def test_a_failure_in_one_part_fails_the_load(sandbox: SandboxServer, ona: Reade
     sandbox.world.records_per_day = 4000
     sandbox.faults.next(fault, after=5, times=3)
     with pytest.raises((CredentialError, InvalidResponse)):
-        everything(ona)
+        read_pages(ona)
 
 
 @pytest.mark.usefixtures("far")
 def test_what_usually_goes_wrong_is_survived_side_by_side_too(sandbox: SandboxServer, ona: Reader):
     for number, fault in enumerate(["rate_limited", "unavailable", "reset", "truncated"]):
         sandbox.faults.next(fault, after=2 * number + 1)
-    assert len({row.record_id for row in rows(ona)}) == 950
+    assert len({row.record_id for row in list_rows(ona)}) == 950
     assert ona.http.stats.retries == 4
 
 
 def test_a_day_of_another_zone_is_asked_for_by_its_own_instants(sandbox: SandboxServer):
     day = Day.of(date(2026, 10, 25), "Europe/Berlin")
-    with (reading := reader(f"{sandbox.url}/ona/api", zone="Europe/Berlin")).http:
-        usage_rows = rows(reading, day)
+    with (reading := build_reader(f"{sandbox.url}/ona/api", zone="Europe/Berlin")).http:
+        usage_rows = list_rows(reading, day)
     assert usage_rows
     assert len(usage_rows) == len(list_runs(sandbox, day))
     assert all(day.start <= row.stopped_at < day.end for row in usage_rows)
@@ -136,27 +136,27 @@ def test_a_day_of_another_zone_is_asked_for_by_its_own_instants(sandbox: Sandbox
 
 def test_a_day_without_runs_is_one_empty_page(sandbox: SandboxServer, ona: Reader):
     sandbox.world.edits["ona", DAY.date] = Edit(emptied=True)
-    pages, _ = everything(ona)
+    pages, _ = read_pages(ona)
     assert [len(page.rows) for page in pages] == [0]
 
 
 def test_a_read_survives_what_usually_goes_wrong_on_the_way(sandbox: SandboxServer, ona: Reader):
     for number, fault in enumerate(["rate_limited", "unavailable", "reset", "truncated"]):
         sandbox.faults.next(fault, after=2 * number)
-    assert len({row.record_id for row in rows(ona)}) == 950
+    assert len({row.record_id for row in list_rows(ona)}) == 950
     assert ona.http.stats.retries == 4
 
 
 def test_a_run_that_is_listed_on_two_pages_is_handed_over_as_it_comes(sandbox: SandboxServer, ona: Reader):
     sandbox.faults.next("duplicate")
-    record_ids = [row.record_id for row in rows(ona)]
+    record_ids = [row.record_id for row in list_rows(ona)]
     assert len(set(record_ids)) == 950
     assert len(record_ids) == 951
 
 
 def test_bad_records_are_rejected_one_by_one(sandbox: SandboxServer, ona: Reader):
     sandbox.world.edits["ona", DAY.date] = Edit(bad=0.05)
-    pages, _ = everything(ona)
+    pages, _ = read_pages(ona)
     rejected = [record for page in pages for record in page.rejected]
     assert rejected
     assert len(rejected) + sum(len(page.rows) for page in pages) == 950
@@ -166,4 +166,4 @@ def test_bad_records_are_rejected_one_by_one(sandbox: SandboxServer, ona: Reader
 def test_a_repeated_page_token_fails_the_load(sandbox: SandboxServer, ona: Reader):
     sandbox.faults.set("repeated_token")
     with pytest.raises(InvalidResponse, match="does not end"):
-        everything(ona)
+        read_pages(ona)

@@ -18,15 +18,15 @@ from tests.support.ona_runtime import ANSWER, DAY, build_record, check, count_to
 from tests.support.ona_runtime import _without_waiting as _without_waiting
 from tests.support.ona_runtime import ona as ona
 from tests.support.ona_runtime import sandbox as sandbox
-from tests.support.read_day import everything, rows
+from tests.support.vendor_readers import list_rows, read_pages
 from usage.models import Verification
 
 # The figure agrees.
 
 
 def test_a_day_past_its_look_back_is_verified_by_the_vendors_total_and_says_how(sandbox: SandboxServer, ona: Reader):
-    pages, comparison = everything(ona, DAY)
-    usage_rows = rows(pages)
+    pages, comparison = read_pages(ona, DAY)
+    usage_rows = list_rows(pages)
     total = sum(((row.stopped_at - row.created_at) for row in usage_rows), timedelta())
     assert len(usage_rows) == 250
     assert comparison.verification == Verification.VERIFIED
@@ -120,9 +120,9 @@ def test_a_vendor_that_refuses_the_total_is_asked_once_and_the_day_is_read(https
         return Response('{"code": "no", "message": "not for you"}', status, content_type="application/json")
 
     with open_scripted(httpserver, None, handler=refuse) as reader:
-        pages, comparison = everything(reader, DAY)
+        pages, comparison = read_pages(reader, DAY)
         assert reader.http.stats.retries == 0
-    assert len(rows(pages)) == 2
+    assert len(list_rows(pages)) == 2
     assert (comparison.verification, comparison.differences) == (Verification.NONE, [])
     assert comparison.witness is not None
     assert (comparison.witness["vendor"], comparison.witness["portal"]) == (None, "5400.000000")
@@ -188,6 +188,6 @@ def test_a_day_is_not_put_off_for_the_total(sandbox: SandboxServer):
 
     with open_ona(f"{sandbox.url}/ona/api") as reader:
         reader.http._limiter = Spent()
-        pages, comparison = everything(reader, DAY)
-    assert len(rows(pages)) == 250
+        pages, comparison = read_pages(reader, DAY)
+    assert len(list_rows(pages)) == 250
     assert (comparison.witness or {})["reason"] == "The rate is used up."

@@ -17,22 +17,22 @@ from sync.sandbox.world import Edit, World
 from sync.vendors.base import Comparison, VendorReader
 from sync.vendors.workato.options import Options
 from sync.vendors.workato.schema import USAGE, WORKSPACES
-from tests.support.read_day import connected, everything, rows
+from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from tests.support.workato_reports import (
-    BARE,
     BERLIN,
     DAY,
     NOW,
-    RECIPE,
-    answering,
-    fetch_bare_sums,
+    RECIPE_HOUR,
+    WORKSPACE_HOUR,
+    fetch_workspace_sums,
     list_requests,
-    sums,
-    workspaces,
+    list_workspaces,
+    serve_usage,
+    sum_by_workspace_hour,
 )
 from tests.support.workato_reports import _without_waiting as _without_waiting
 from tests.support.workato_reports import sandbox as sandbox
-from tests.support.workato_reports import scripted as scripted
+from tests.support.workato_reports import scripted_reader as scripted_reader
 from tests.support.workato_reports import workato as workato
 from tests.support.workato_shapes import build_reshape
 from usage.days import Day
@@ -42,40 +42,40 @@ from usage.models import DayState, RecipeUsage, Source, SourceDay, Verification
 
 
 def test_a_day_holds_every_recipes_hours_and_what_deleted_ones_used(sandbox: SandboxServer, workato: VendorReader):
-    pages, comparison = everything(workato, DAY)
-    usage_rows = rows(pages)
+    pages, comparison = read_pages(workato, DAY)
+    usage_rows = list_rows(pages)
     deleted_rows = [row for row in usage_rows if row.recipe_id is None]
     assert comparison == Comparison(Verification.VERIFIED)
     assert len(usage_rows) > len(deleted_rows) > 0
-    assert sums(usage_rows) == fetch_bare_sums(sandbox, DAY)
+    assert sum_by_workspace_hour(usage_rows) == fetch_workspace_sums(sandbox, DAY)
     assert all(row.recipe_count and row.recipe_name == row.folder_name == "" for row in deleted_rows)
     assert {row.recipe_count for row in usage_rows if row.recipe_id is not None} == {1}
 
 
 def test_a_recipe_that_is_deleted_later_moves_to_the_deleted_ones_and_the_sums_stay(sandbox: SandboxServer):
     day = Day.of(date(2026, 10, 1), BERLIN)
-    with connected("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader:
+    with connect_reader("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader:
         sandbox.world.set_clock(datetime(2026, 10, 5, tzinfo=UTC))
-        rows_before = rows(everything(reader, day)[0])
+        rows_before = list_rows(read_pages(reader, day)[0])
         sandbox.world.set_clock(NOW)
-        rows_after = rows(everything(reader, day)[0])
+        rows_after = list_rows(read_pages(reader, day)[0])
     deleted_ids = {row.recipe_id for row in rows_before} - {row.recipe_id for row in rows_after}
     assert deleted_ids
-    assert sums(rows_before) == sums(rows_after)
+    assert sum_by_workspace_hour(rows_before) == sum_by_workspace_hour(rows_after)
 
 
 def test_a_day_is_asked_for_twice_by_its_own_instants_and_bare_with_nothing_else(
     sandbox: SandboxServer, workato: VendorReader
 ):
-    everything(workato, DAY)
-    bare, by_recipe = list_requests(sandbox)
-    assert bare == {
+    read_pages(workato, DAY)
+    workspace_query, recipe_query = list_requests(sandbox)
+    assert workspace_query == {
         "from": "2026-10-13T22:00:00.000Z",
         "to": "2026-10-14T22:00:00.000Z",
-        "workspace_ids": [workspace.id for workspace in workspaces(sandbox)],
+        "workspace_ids": [workspace.id for workspace in list_workspaces(sandbox)],
         "interval": "hour",
     }
-    assert by_recipe == bare | {"group_by": "recipe"}
+    assert recipe_query == workspace_query | {"group_by": "recipe"}
 
 
 CHANGES = [
@@ -92,12 +92,12 @@ def test_a_day_with_a_clock_change_holds_what_the_vendor_says_of_it(zone: str, o
     day = Day.of(on, zone)
     with (
         SandboxServer(World(now=lambda: NOW, zone=zone, scale=4)) as sandbox,
-        connected("workato", f"{sandbox.url}/workato", zone=zone) as reader,
+        connect_reader("workato", f"{sandbox.url}/workato", zone=zone) as reader,
     ):
-        pages, comparison = everything(reader, day)
-        usage_rows = rows(pages)
+        pages, comparison = read_pages(reader, day)
+        usage_rows = list_rows(pages)
         assert comparison.verification == Verification.VERIFIED
-        assert sums(usage_rows) == fetch_bare_sums(sandbox, day)
+        assert sum_by_workspace_hour(usage_rows) == fetch_workspace_sums(sandbox, day)
     starts = {row.starts_at for row in usage_rows}
     assert starts <= {day.start + timedelta(hours=hour) for hour in range(hours)}
     assert {row.ends_at - row.starts_at for row in usage_rows} == {timedelta(hours=1)}
@@ -106,14 +106,16 @@ def test_a_day_with_a_clock_change_holds_what_the_vendor_says_of_it(zone: str, o
 
 @pytest.mark.parametrize(("zone", "on", "hours"), CHANGES)
 def test_every_hour_of_a_day_with_a_clock_change_is_kept(
-    httpserver: HTTPServer, scripted: VendorReader, zone: str, on: date, hours: int
+    httpserver: HTTPServer, scripted_reader: VendorReader, zone: str, on: date, hours: int
 ):
     day = Day.of(on, zone)
     edges = [(day.start + timedelta(hours=hour)).astimezone(day.zone).isoformat() for hour in range(hours + 1)]
     buckets = [{"from": first, "to": last} for first, last in pairwise(edges)]
-    answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
-    pages, comparison = everything(scripted, day)
-    recipe_rows = [row for row in rows(pages) if row.recipe_id]
+    serve_usage(
+        httpserver, [WORKSPACE_HOUR | bucket for bucket in buckets], [RECIPE_HOUR | bucket for bucket in buckets]
+    )
+    pages, comparison = read_pages(scripted_reader, day)
+    recipe_rows = [row for row in list_rows(pages) if row.recipe_id]
     assert [row.starts_at for row in recipe_rows] == [day.start + timedelta(hours=hour) for hour in range(hours)]
     assert recipe_rows[-1].ends_at == day.end
     assert comparison.verification == Verification.VERIFIED
@@ -121,7 +123,7 @@ def test_every_hour_of_a_day_with_a_clock_change_is_kept(
 
 def test_neighbouring_days_share_no_hour(workato: VendorReader):
     days = [Day.of(date(2026, 10, day), BERLIN) for day in (24, 25, 26)]
-    starts_by_day = [{row.starts_at for row in rows(everything(workato, day)[0])} for day in days]
+    starts_by_day = [{row.starts_at for row in list_rows(read_pages(workato, day)[0])} for day in days]
     assert len(set.union(*starts_by_day)) == sum(map(len, starts_by_day))
 
 
@@ -129,18 +131,18 @@ def test_neighbouring_days_share_no_hour(workato: VendorReader):
 def test_a_day_that_the_vendor_has_changed_is_read_as_it_is_now(
     sandbox: SandboxServer, workato: VendorReader, edit: Edit
 ):
-    before = sums(rows(everything(workato, DAY)[0]))
+    before = sum_by_workspace_hour(list_rows(read_pages(workato, DAY)[0]))
     sandbox.world.edits["workato", DAY.date] = edit
-    pages, comparison = everything(workato, DAY)
-    after = sums(rows(pages))
+    pages, comparison = read_pages(workato, DAY)
+    after = sum_by_workspace_hour(list_rows(pages))
     assert comparison.verification == Verification.VERIFIED
-    assert after == fetch_bare_sums(sandbox, DAY) != before
+    assert after == fetch_workspace_sums(sandbox, DAY) != before
     assert bool(after) is not edit.emptied
 
 
 def test_bad_records_are_rejected_by_name_and_leave_the_day_unverified(sandbox: SandboxServer, workato: VendorReader):
     sandbox.world.edits["workato", DAY.date] = Edit(bad=0.05)
-    pages, comparison = everything(workato, DAY)
+    pages, comparison = read_pages(workato, DAY)
     rejected = [record for page in pages for record in page.rejected]
     assert {record.reason.partition(":")[0] for record in rejected} == {"from", "task_count", "workspace_id"}
     assert comparison.verification == Verification.UNVERIFIED
@@ -149,82 +151,82 @@ def test_bad_records_are_rejected_by_name_and_leave_the_day_unverified(sandbox: 
 
 @pytest.mark.parametrize("shape", [["aliases"], ["other_aliases"], ["time"], ["nested"], ["aliases", "time", "nested"]])
 def test_other_names_and_nested_buckets_mean_the_same(sandbox: SandboxServer, workato: VendorReader, shape: list[str]):
-    plain, _ = everything(workato, DAY)
+    plain, _ = read_pages(workato, DAY)
     sandbox.upstream.vendors["workato"].reshape = build_reshape(*shape)  # type: ignore[attr-defined]
-    renamed, comparison = everything(workato, DAY)
+    renamed, comparison = read_pages(workato, DAY)
     assert comparison.verification == Verification.VERIFIED
-    assert set(rows(renamed)) == set(rows(plain))
+    assert set(list_rows(renamed)) == set(list_rows(plain))
 
 
 def test_a_metric_that_is_not_reported_is_unknown_and_never_zero(sandbox: SandboxServer, workato: VendorReader):
     sandbox.upstream.vendors["workato"].reshape = build_reshape("incomplete")  # type: ignore[attr-defined]
-    pages, comparison = everything(workato, DAY)
-    assert {row.job_failed_count for row in rows(pages)} == {None}
-    assert any(row.recipe_id is None for row in rows(pages))
+    pages, comparison = read_pages(workato, DAY)
+    assert {row.job_failed_count for row in list_rows(pages)} == {None}
+    assert any(row.recipe_id is None for row in list_rows(pages))
     assert comparison.verification == Verification.VERIFIED
 
 
 def test_a_row_with_no_known_metric_fails_the_load_and_is_kept(sandbox: SandboxServer, workato: VendorReader):
     sandbox.upstream.vendors["workato"].reshape = build_reshape("unknown")  # type: ignore[attr-defined]
     with pytest.raises(InvalidResponse, match="none of the known metrics") as exc_info:
-        everything(workato, DAY)
+        read_pages(workato, DAY)
     assert json.loads(exc_info.value.payload)["x_task"] > 0
 
 
 def test_a_refused_token_stops_the_read(sandbox: SandboxServer):
     with (
-        connected("workato", f"{sandbox.url}/workato", credential="wrong") as reader,
+        connect_reader("workato", f"{sandbox.url}/workato", credential="wrong") as reader,
         pytest.raises(CredentialError),
     ):
-        everything(reader, DAY)
+        read_pages(reader, DAY)
 
 
 # Which workspaces.
 
 
 def test_chosen_workspaces_are_asked_for_without_looking_for_others(sandbox: SandboxServer):
-    first, second, *_ = workspaces(sandbox)
-    with connected(
+    first, second, *_ = list_workspaces(sandbox)
+    with connect_reader(
         "workato", f"{sandbox.url}/workato", zone=BERLIN, workspace_ids=f"{first.id}, {second.id}"
     ) as reader:
-        usage_rows = rows(everything(reader, DAY)[0])
+        usage_rows = list_rows(read_pages(reader, DAY)[0])
     assert {row.workspace_id for row in usage_rows} == {first.id, second.id}
     assert [request.path for request in sandbox.stats.requests] == [USAGE, USAGE]
 
 
 def test_workspaces_can_be_chosen_by_the_customers_own_ids(sandbox: SandboxServer):
-    with connected("workato", f"{sandbox.url}/workato", zone=BERLIN, external_ids=["cust-acme"]) as reader:
-        usage_rows = rows(everything(reader, DAY)[0])
+    with connect_reader("workato", f"{sandbox.url}/workato", zone=BERLIN, external_ids=["cust-acme"]) as reader:
+        usage_rows = list_rows(read_pages(reader, DAY)[0])
     assert {row.external_id for row in usage_rows} == {"cust-acme"}
     assert [body["external_ids"] for body in list_requests(sandbox)] == [["cust-acme"]] * 2
 
 
 def test_only_more_ids_than_allowed_are_split_over_requests(sandbox: SandboxServer, workato: VendorReader):
-    with connected("workato", f"{sandbox.url}/workato", zone=BERLIN, max_ids_per_request=5) as split_reader:
-        pages, comparison = everything(split_reader, DAY)
+    with connect_reader("workato", f"{sandbox.url}/workato", zone=BERLIN, max_ids_per_request=5) as split_reader:
+        pages, comparison = read_pages(split_reader, DAY)
     assert [len(body["workspace_ids"]) for body in list_requests(sandbox)] == [5, 5, 5, 5, 2, 2]
     assert comparison.verification == Verification.VERIFIED
-    assert set(rows(pages)) == set(rows(everything(workato, DAY)[0]))
+    assert set(list_rows(pages)) == set(list_rows(read_pages(workato, DAY)[0]))
 
 
 def test_workspaces_are_discovered_page_by_page():
     with (
         SandboxServer(World(now=lambda: NOW, scale=60)) as sandbox,
-        connected("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader,
+        connect_reader("workato", f"{sandbox.url}/workato", zone=BERLIN) as reader,
     ):
-        everything(reader, Day.of(NOW.date() + timedelta(days=1), BERLIN))
-        workspace_ids = [workspace.id for workspace in workspaces(sandbox)]
+        read_pages(reader, Day.of(NOW.date() + timedelta(days=1), BERLIN))
+        workspace_ids = [workspace.id for workspace in list_workspaces(sandbox)]
         assert len(workspace_ids) > 200
         assert list_requests(sandbox)[0]["workspace_ids"] == workspace_ids
         sandbox.faults.next("workato.duplicate")
         with pytest.raises(ListingChanged, match="Page 2 of the workspaces"):
-            everything(reader, DAY)
+            read_pages(reader, DAY)
 
 
 def test_an_account_without_workspaces_has_empty_days(httpserver: HTTPServer):
     httpserver.expect_request(WORKSPACES).respond_with_json({"result": []})
-    with connected("workato", httpserver.url_for("").rstrip("/")) as reader:
-        assert everything(reader, DAY) == ([], Comparison(Verification.VERIFIED))
+    with connect_reader("workato", httpserver.url_for("").rstrip("/")) as reader:
+        assert read_pages(reader, DAY) == ([], Comparison(Verification.VERIFIED))
         assert "no workspaces" in reader.probe()
 
 
@@ -256,7 +258,7 @@ def test_ids_are_lists_or_text_with_commas(options: dict[str, Any], scope: Any):
 def test_options_that_are_not_allowed_are_refused_by_name(options: dict[str, Any], reason: str):
     with (
         pytest.raises(SyncError, match=rf"Options of Workato: .*{reason}"),
-        connected("workato", "http://127.0.0.1:1", **options),
+        connect_reader("workato", "http://127.0.0.1:1", **options),
     ):
         pass
 
@@ -271,10 +273,10 @@ def test_the_probe_asks_for_yesterday_of_one_workspace(sandbox: SandboxServer, w
     assert [len(body["workspace_ids"]) for body in list_requests(sandbox)] == [1]
 
 
-def test_the_probe_says_that_a_row_cannot_be_read(httpserver: HTTPServer, scripted: VendorReader):
-    answering(httpserver, [BARE], [])
+def test_the_probe_says_that_a_row_cannot_be_read(httpserver: HTTPServer, scripted_reader: VendorReader):
+    serve_usage(httpserver, [WORKSPACE_HOUR], [])
     with pytest.raises(InvalidResponse, match="is the source's time zone the account's"):
-        scripted.probe()
+        scripted_reader.probe()
 
 
 # Into the database.
@@ -286,7 +288,7 @@ def test_deleted_recipes_reach_the_database_and_a_second_read_changes_nothing(sa
     assert read_into(source) == "loaded"
     stored = RecipeUsage.objects.filter(source=source)
     assert stored.filter(recipe_id=None).exists()
-    expected = fetch_bare_sums(sandbox, DAY)
+    expected = fetch_workspace_sums(sandbox, DAY)
     assert sum(row.task_count or 0 for row in stored) == sum(tasks for tasks, _, _ in expected.values())
     day = SourceDay.objects.get(source=source)
     assert (day.records, day.verification) == (stored.count(), Verification.VERIFIED)

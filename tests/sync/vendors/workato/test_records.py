@@ -18,22 +18,22 @@ from sync.vendors.decoding import decode_record
 from sync.vendors.record_limits import InvalidRecord
 from sync.vendors.workato.deleted import HourSums
 from sync.vendors.workato.schema import METRICS, build_row
-from tests.support.read_day import connected, everything, rows
+from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from tests.support.workato_reports import (
-    BARE,
     BERLIN,
     DAY,
     NINE,
     NOW,
-    RECIPE,
-    answering,
-    fetch_bare_sums,
-    read_row,
-    sums,
+    RECIPE_HOUR,
+    WORKSPACE_HOUR,
+    build_recipe_row,
+    fetch_workspace_sums,
+    serve_usage,
+    sum_by_workspace_hour,
 )
 from tests.support.workato_reports import _without_waiting as _without_waiting
 from tests.support.workato_reports import sandbox as sandbox
-from tests.support.workato_reports import scripted as scripted
+from tests.support.workato_reports import scripted_reader as scripted_reader
 from tests.support.workato_reports import workato as workato
 from usage.days import Day
 from usage.models import RecipeRow, Verification
@@ -50,25 +50,29 @@ def build_hours(*hours: int, **fields: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("falling", [False, True])
 def test_the_two_hours_of_one_time_are_told_apart_by_their_order(
-    httpserver: HTTPServer, scripted: VendorReader, falling: bool
+    httpserver: HTTPServer, scripted_reader: VendorReader, falling: bool
 ):
     hours = build_hours(1, 2, 2, 3)
     counts = [{"task_count": number} for number in (1, 2, 3, 4)]
     buckets = [hour | count for hour, count in zip(hours, counts, strict=True)]
     buckets = buckets[::-1] if falling else buckets
-    answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
-    pages, comparison = everything(scripted, AUTUMN)
-    tasks_by_hour = sorted((row.starts_at.hour, row.task_count) for row in rows(pages) if row.recipe_id)
+    serve_usage(
+        httpserver, [WORKSPACE_HOUR | bucket for bucket in buckets], [RECIPE_HOUR | bucket for bucket in buckets]
+    )
+    pages, comparison = read_pages(scripted_reader, AUTUMN)
+    tasks_by_hour = sorted((row.starts_at.hour, row.task_count) for row in list_rows(pages) if row.recipe_id)
     assert tasks_by_hour == [(0, 2), (1, 3), (2, 4), (23, 1)]
-    assert {row.ends_at - row.starts_at for row in rows(pages)} == {timedelta(hours=1)}
+    assert {row.ends_at - row.starts_at for row in list_rows(pages)} == {timedelta(hours=1)}
     assert comparison.verification == Verification.VERIFIED
 
 
-def test_two_hours_of_one_time_that_say_the_same_are_both_kept(httpserver: HTTPServer, scripted: VendorReader):
+def test_two_hours_of_one_time_that_say_the_same_are_both_kept(httpserver: HTTPServer, scripted_reader: VendorReader):
     buckets = build_hours(2, 2)
-    answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
-    pages, comparison = everything(scripted, AUTUMN)
-    assert [row.starts_at.hour for row in rows(pages) if row.recipe_id] == [0, 1]
+    serve_usage(
+        httpserver, [WORKSPACE_HOUR | bucket for bucket in buckets], [RECIPE_HOUR | bucket for bucket in buckets]
+    )
+    pages, comparison = read_pages(scripted_reader, AUTUMN)
+    assert [row.starts_at.hour for row in list_rows(pages) if row.recipe_id] == [0, 1]
     assert comparison.verification == Verification.VERIFIED
 
 
@@ -81,7 +85,7 @@ def test_two_hours_of_one_time_that_say_the_same_are_both_kept(httpserver: HTTPS
     ],
 )
 def test_an_end_without_an_offset_is_the_hour_after_a_start_that_has_one(start: str, end: str, hour: int):
-    fields = RECIPE | {"from": start, "to": end}
+    fields = RECIPE_HOUR | {"from": start, "to": end}
     built = build_row(decode_record(msgspec.json.encode(fields)), AUTUMN, by_recipe=True)
     assert built.ends_at == datetime(2026, 10, 25, hour, tzinfo=UTC)
     assert built.ends_at - built.starts_at == timedelta(hours=1)
@@ -89,13 +93,15 @@ def test_an_end_without_an_offset_is_the_hour_after_a_start_that_has_one(start: 
 
 @pytest.mark.parametrize("hours", [(1, 2, 3), (2, 1, 2, 3)])
 def test_a_time_whose_hour_is_not_certain_leaves_the_day_unverified_and_not_partial(
-    httpserver: HTTPServer, scripted: VendorReader, hours: tuple[int, ...]
+    httpserver: HTTPServer, scripted_reader: VendorReader, hours: tuple[int, ...]
 ):
     buckets = build_hours(*hours)
-    answering(
-        httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket | {"task_count": 9} for bucket in buckets]
+    serve_usage(
+        httpserver,
+        [WORKSPACE_HOUR | bucket for bucket in buckets],
+        [RECIPE_HOUR | bucket | {"task_count": 9} for bucket in buckets],
     )
-    pages, comparison = everything(scripted, AUTUMN)
+    pages, comparison = read_pages(scripted_reader, AUTUMN)
     assert not [record for page in pages for record in page.rejected]
     assert comparison.differences[-1] == {
         "what": "an hour that the clocks show twice, without an offset",
@@ -105,7 +111,7 @@ def test_a_time_whose_hour_is_not_certain_leaves_the_day_unverified_and_not_part
         "rows": hours.count(2),
     }
     # No row of such an hour is counted as the usage of deleted recipes.
-    assert not [row for row in rows(pages) if row.recipe_id is None and row.starts_at.hour in (0, 1)]
+    assert not [row for row in list_rows(pages) if row.recipe_id is None and row.starts_at.hour in (0, 1)]
 
 
 TWICE = [("America/Havana", date(2026, 11, 1), 25), ("Australia/Lord_Howe", date(2026, 4, 5), 24.5)]
@@ -127,10 +133,12 @@ def test_days_whose_midnight_comes_twice_or_that_shift_by_half_an_hour_are_read_
     local_edges = [edge.astimezone(day.zone) for edge in edges]
     times = [(edge if offset else edge.replace(tzinfo=None, fold=0)).isoformat() for edge in local_edges]
     buckets = [{"from": first, "to": last} for first, last in pairwise(times)]
-    answering(httpserver, [BARE | bucket for bucket in buckets], [RECIPE | bucket for bucket in buckets])
-    with connected("workato", httpserver.url_for("").rstrip("/"), zone=zone, workspace_ids="7") as reader:
-        pages, comparison = everything(reader, day)
-    recipe_rows = [row for row in rows(pages) if row.recipe_id]
+    serve_usage(
+        httpserver, [WORKSPACE_HOUR | bucket for bucket in buckets], [RECIPE_HOUR | bucket for bucket in buckets]
+    )
+    with connect_reader("workato", httpserver.url_for("").rstrip("/"), zone=zone, workspace_ids="7") as reader:
+        pages, comparison = read_pages(reader, day)
+    recipe_rows = [row for row in list_rows(pages) if row.recipe_id]
     assert [row.starts_at for row in recipe_rows] == edges[:-1]
     assert [row.ends_at for row in recipe_rows] == edges[1:]
     assert not [record for page in pages for record in page.rejected]
@@ -142,10 +150,10 @@ def test_the_vendors_stand_in_in_such_a_zone_is_read_to_the_last_task(zone: str,
     day = Day.of(on, zone)
     with (
         SandboxServer(World(now=lambda: NOW, zone=zone, scale=2)) as sandbox,
-        connected("workato", f"{sandbox.url}/workato", zone=zone) as reader,
+        connect_reader("workato", f"{sandbox.url}/workato", zone=zone) as reader,
     ):
-        pages, comparison = everything(reader, day)
-        assert sums(rows(pages)) == fetch_bare_sums(sandbox, day)
+        pages, comparison = read_pages(reader, day)
+        assert sum_by_workspace_hour(list_rows(pages)) == fetch_workspace_sums(sandbox, day)
     assert comparison.verification == Verification.VERIFIED
 
 
@@ -153,7 +161,7 @@ def test_the_vendors_stand_in_in_such_a_zone_is_read_to_the_last_task(zone: str,
 
 
 def test_a_row_has_every_documented_field_in_its_place():
-    assert read_row() == RecipeRow(
+    assert build_recipe_row() == RecipeRow(
         workspace_id=7,
         external_id="cust-7",
         workspace_name="Acme",
@@ -172,29 +180,34 @@ def test_a_row_has_every_documented_field_in_its_place():
 
 
 def test_ids_and_counts_may_be_text_of_digits():
-    texts = {name: str(value) for name, value in RECIPE.items()}
-    assert read_row(**texts) == read_row()
+    texts = {name: str(value) for name, value in RECIPE_HOUR.items()}
+    assert build_recipe_row(**texts) == build_recipe_row()
 
 
 def test_what_is_missing_is_unknown_or_empty():
-    bare = read_row(external_id=None, folder_id=..., folder_name=None, task_count=..., to=...)
-    assert (bare.external_id, bare.folder_id, bare.folder_name, bare.task_count) == ("", None, "", None)
-    assert bare.ends_at - bare.starts_at == timedelta(hours=1)
+    row = build_recipe_row(external_id=None, folder_id=..., folder_name=None, task_count=..., to=...)
+    assert (
+        row.external_id,
+        row.folder_id,
+        row.folder_name,
+        row.task_count,
+    ) == ("", None, "", None)
+    assert row.ends_at - row.starts_at == timedelta(hours=1)
 
 
 def test_unknown_fields_are_kept_to_the_last_digit_and_so_is_a_second_name_that_disagrees():
-    raw = msgspec.Raw(json.dumps(RECIPE | {"task_usage": 11, "jobs_failed": 1}).encode()[:-1] + b',"cost":1.10}')
+    raw = msgspec.Raw(json.dumps(RECIPE_HOUR | {"task_usage": 11, "jobs_failed": 1}).encode()[:-1] + b',"cost":1.10}')
     assert build_row(decode_record(raw), DAY, by_recipe=True).extra == '{"cost":1.10,"task_usage":11}'
 
 
 def test_bounds_finer_than_microseconds_are_kept_whole_beside():
-    row = read_row(to="2026-10-14T09:59:59.999999999+02:00")
+    row = build_recipe_row(to="2026-10-14T09:59:59.999999999+02:00")
     assert row.ends_at == datetime(2026, 10, 14, 7, 59, 59, 999999, tzinfo=UTC)
     assert row.extra == '{"to":"2026-10-14T09:59:59.999999999+02:00"}'
 
 
 def test_a_time_without_an_offset_is_of_the_sources_zone():
-    assert read_row(from_="2026-10-14T09:00:00", to="2026-10-14T10:00:00") == read_row()
+    assert build_recipe_row(from_="2026-10-14T09:00:00", to="2026-10-14T10:00:00") == build_recipe_row()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +231,7 @@ def test_a_time_without_an_offset_is_of_the_sources_zone():
 )
 def test_a_bad_record_is_rejected_with_the_field_in_its_reason(change: dict[str, Any], reason: str):
     with pytest.raises(InvalidRecord) as exc_info:
-        read_row(**change)
+        build_recipe_row(**change)
     assert str(exc_info.value) == reason
 
 
@@ -235,7 +248,7 @@ def test_a_bad_record_is_rejected_with_the_field_in_its_reason(change: dict[str,
 )
 def test_a_bucket_that_is_no_hour_of_the_day_is_rejected(change: dict[str, Any]):
     with pytest.raises(InvalidRecord, match="is not an hour of 2026-10-14 in Europe/Berlin"):
-        read_row(**change)
+        build_recipe_row(**change)
 
 
 # What is left for deleted recipes, against adding up by hand.
@@ -256,7 +269,7 @@ USED = st.fixed_dictionaries(
 
 def build_hour(workspace_id: int, hour: int, recipe_id: int | None, counts: dict[str, int | None]) -> RecipeRow:
     starts_at = DAY.start + timedelta(hours=hour)
-    plain = read_row()._replace(workspace_id=workspace_id, recipe_id=recipe_id, starts_at=starts_at)
+    plain = build_recipe_row()._replace(workspace_id=workspace_id, recipe_id=recipe_id, starts_at=starts_at)
     return plain._replace(**counts)  # type: ignore[arg-type]
 
 
@@ -271,8 +284,8 @@ def test_bare_minus_recipes_is_exactly_what_the_deleted_ones_used(usages: list[d
                     cell[metric] += usage.get(metric, 1)
         return cells
 
-    bare = [build_hour(*cell, None, dict(counts)) for cell, counts in sum_by_hand(only_deleted=False).items()]
-    hours = HourSums(bare)
+    workspace_rows = [build_hour(*cell, None, dict(counts)) for cell, counts in sum_by_hand(only_deleted=False).items()]
+    hours = HourSums(workspace_rows)
     hours.add(
         build_hour(usage["workspace_id"], usage["hour"], usage["recipe_id"], {m: usage.get(m, 1) for m in METRICS})
         for usage in usages
@@ -292,13 +305,15 @@ def test_bare_minus_recipes_is_exactly_what_the_deleted_ones_used(usages: list[d
     st.fixed_dictionaries(dict.fromkeys(METRICS, COUNT)),
     st.lists(st.fixed_dictionaries(dict.fromkeys(METRICS, COUNT)), max_size=3),
 )
-def test_one_hour_of_any_numbers_and_gaps(bare: dict[str, int | None], recipes: list[dict[str, int | None]]):
-    hours = HourSums([build_hour(1, 0, None, bare)])
+def test_one_hour_of_any_numbers_and_gaps(
+    workspace_counts: dict[str, int | None], recipes: list[dict[str, int | None]]
+):
+    hours = HourSums([build_hour(1, 0, None, workspace_counts)])
     hours.add(build_hour(1, 0, number, counts) for number, counts in enumerate(recipes))
     expected_counts: dict[str, int | None] = {}
     expected_differences = set()
     for metric in METRICS:
-        bare_count, parts = bare[metric], [counts[metric] for counts in recipes]
+        bare_count, parts = workspace_counts[metric], [counts[metric] for counts in recipes]
         used = sum(part or 0 for part in parts)
         certain = bare_count is not None and None not in parts and bare_count >= used
         agreed = bare_count is not None and bare_count == used

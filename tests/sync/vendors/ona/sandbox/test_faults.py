@@ -149,9 +149,9 @@ def test_the_record_before_a_page_may_be_of_another_day_and_the_first_page_has_n
     position = view.seek(view.first_position)
     assert position is not None
     assert view.seek_back(position) is None
-    listed = []
+    positions = []
     while position is not None:
-        listed.append(position)
+        positions.append(position)
         position = view.seek(position._replace(offset=position.offset + 1))
-    assert {place.ordinal for place in listed} == {start.toordinal(), start.toordinal() + 1, start.toordinal() + 2}
-    assert [view.seek_back(place) for place in listed[1:]] == listed[:-1]
+    assert {place.ordinal for place in positions} == {start.toordinal(), start.toordinal() + 1, start.toordinal() + 2}
+    assert [view.seek_back(place) for place in positions[1:]] == positions[:-1]

@@ -85,7 +85,7 @@ def test_an_instant_that_no_timestamp_holds_is_an_invalid_argument():
 
 def test_bad_records_are_bad_in_protobuf_too(world: World, sandbox: SandboxServer):
     world.edits["ona", START.date()] = Edit(bad=0.5)
-    modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END, 100)
+    modern = ona_sdk_1x.list_records(f"{sandbox.url}/ona/api", KEY, START, END, 100)
     records = [record for page in modern["pages"] for record in page]
     bad = [
         record for record in records if not record["stopped_at"] or (record["created_at"] or 0) > record["stopped_at"]

@@ -52,7 +52,7 @@ def test_both_generations_of_the_vendors_sdk_list_every_run_exactly_once(
 ):
     runs = ona.list_runs(START, END)
     old = list_with_old_sdk(sandbox.url, page_size)
-    modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END, page_size)
+    modern = ona_sdk_1x.list_records(f"{sandbox.url}/ona/api", KEY, START, END, page_size)
 
     assert Counter(old) == Counter(get_fields(run, 1000) for run in runs)
     assert modern["error"] is None
@@ -65,7 +65,7 @@ def test_both_generations_of_the_vendors_sdk_list_every_run_exactly_once(
 def test_the_modern_sdk_filters_by_project(sandbox: SandboxServer, ona: Sandbox):
     project = ona.list_runs(START, END)[0].environment.project_id
     runs = ona.list_runs(START, END, project)
-    modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END, 50, project)
+    modern = ona_sdk_1x.list_records(f"{sandbox.url}/ona/api", KEY, START, END, 50, project)
     assert [record["id"] for page in modern["pages"] for record in page] == [run.id for run in runs]
     assert 0 < len(runs) < len(ona.list_runs(START, END))
 
@@ -74,14 +74,14 @@ def test_both_sdks_understand_a_refused_credential(sandbox: SandboxServer):
     sandbox.world.credential = "another"
     with pytest.raises(gitpod.AuthenticationError):
         list_with_old_sdk(sandbox.url, 100)
-    modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END)
+    modern = ona_sdk_1x.list_records(f"{sandbox.url}/ona/api", KEY, START, END)
     assert modern["error"][0] == "unauthenticated"
 
 
 def test_both_sdks_understand_a_refused_page_size(sandbox: SandboxServer):
     with pytest.raises(gitpod.BadRequestError):
         list_with_old_sdk(sandbox.url, 101)
-    modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END, 101)
+    modern = ona_sdk_1x.list_records(f"{sandbox.url}/ona/api", KEY, START, END, 101)
     assert modern["error"][0] == "invalid_argument"
     assert "page_size" in modern["error"][1]
 
@@ -90,5 +90,5 @@ def test_both_sdks_understand_what_is_forbidden(sandbox: SandboxServer):
     sandbox.faults.set("ona.forbidden")
     with pytest.raises(gitpod.PermissionDeniedError):
         list_with_old_sdk(sandbox.url, 100)
-    modern = ona_sdk_1x.listed(f"{sandbox.url}/ona/api", KEY, START, END)
+    modern = ona_sdk_1x.list_records(f"{sandbox.url}/ona/api", KEY, START, END)
     assert modern["error"][0] == "permission_denied"

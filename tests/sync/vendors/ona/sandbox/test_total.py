@@ -66,7 +66,7 @@ def test_a_total_of_zero_is_left_out_as_protobuf_does(client: httpx2.Client, wor
 
 def test_the_modern_sdk_reads_the_total_that_the_listing_adds_up_to(sandbox: SandboxServer, ona: Sandbox):
     base_url = f"{sandbox.url}/ona/api"
-    listing = ona_sdk_1x.listed(base_url, KEY, START, END, 100)
+    listing = ona_sdk_1x.list_records(base_url, KEY, START, END, 100)
     records = [record for page in listing["pages"] for record in page]
     seconds = sum(record["stopped_at"] - record["created_at"] for record in records if record["created_at"]) // SECOND
     response = ona_sdk_1x.get_runtime(base_url, KEY, START, END)

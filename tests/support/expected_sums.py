@@ -1,4 +1,4 @@
-"""Sums made by hand in Python over raw rows."""
+"""Expected sums, computed in Python over raw rows."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -49,20 +49,20 @@ def format_interval_start(instant: datetime, interval: str, zone: ZoneInfo) -> s
     return on.replace(month=1, day=1).isoformat() if interval == "year" else on.isoformat()
 
 
-def build_query(kind: str, rolled: Any = True, **said: Any) -> SummaryQuery:
-    """Return the query that the API would build, over days that the roll-ups hold or do not hold."""
-    SourceDay.objects.update(rolled_up=rolled)
-    words = {name.rstrip("_"): value for name, value in said.items() if value}
-    own: dict[str, str] = {name: words.pop(name) for name in ENVIRONMENT_PARAMS if name in words}
-    filterset = FILTERS[kind](words)
+def build_query(kind: str, rolled_up: Any = True, **params: Any) -> SummaryQuery:
+    """Return the query that the API would build, over days that are rolled up or not."""
+    SourceDay.objects.update(rolled_up=rolled_up)
+    filters = {name.rstrip("_"): value for name, value in params.items() if value}
+    summary_params: dict[str, str] = {name: filters.pop(name) for name in ENVIRONMENT_PARAMS if name in filters}
+    filterset = FILTERS[kind](filters)
     assert filterset.is_valid(), filterset.errors
-    return parse_params(own, METRICS[kind], filterset)
+    return parse_params(summary_params, METRICS[kind], filterset)
 
 
-def index_rows(said: dict[str, Any], names: Iterable[str], measures: Iterable[str]) -> dict[Key, Key]:
-    """Return the measures of an answer's rows by what they are grouped by."""
-    rows = {tuple(row[name] for name in names): tuple(row[name] for name in measures) for row in said["results"]}
-    assert len(rows) == len(said["results"])
+def index_rows(response: dict[str, Any], names: Iterable[str], measures: Iterable[str]) -> dict[Key, Key]:
+    """Return the measures of a response's rows by the values of their groups."""
+    rows = {tuple(row[name] for name in names): tuple(row[name] for name in measures) for row in response["results"]}
+    assert len(rows) == len(response["results"])
     return rows
 
 

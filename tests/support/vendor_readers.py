@@ -1,4 +1,4 @@
-"""Reading a day by a vendor's reader over real HTTP, without the engine around it."""
+"""Read a day by a vendor's reader over real HTTP, without the engine."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,13 @@ from sync.vendors.base import Account, Comparison, Page, VendorReader
 from usage.days import Day
 
 
-def sandboxed(vendor: str, url: str) -> str:
-    """Return the base URL of a vendor's stand-in: its folder's name, then what its own has behind the host."""
+def build_sandbox_url(vendor: str, url: str) -> str:
+    """Return the base URL of a vendor's stand-in: the sandbox's URL, the vendor, then the path of its own base URL."""
     return f"{url}/{vendor}{urlsplit(readers()[vendor].base_url).path}".rstrip("/")
 
 
 @contextmanager
-def connected(
+def connect_reader(
     vendor: str,
     base_url: str,
     *,
@@ -40,16 +40,16 @@ def connected(
         yield reader(Account(vendor, ZoneInfo(zone), options), http)
 
 
-def everything(reader: VendorReader, day: Day) -> tuple[list[Page], Comparison]:
-    """Return all pages of a day, and what the reader says of the vendor's checksum."""
-    pages, found = reader.pages(day), []
+def read_pages(reader: VendorReader, day: Day) -> tuple[list[Page], Comparison]:
+    """Return all pages of a day and the comparison with the vendor's checksum."""
+    iterator, pages = reader.pages(day), []
     while True:
         try:
-            found.append(next(pages))
+            pages.append(next(iterator))
         except StopIteration as end:
-            return found, end.value
+            return pages, end.value
 
 
-def rows(pages: list[Page]) -> list[Any]:
+def list_rows(pages: list[Page]) -> list[Any]:
     """Return the rows of all pages."""
     return [row for page in pages for row in page.rows]

@@ -8,15 +8,15 @@ from typing import Any
 
 import httpx2
 
-from tests.support.vendor_truth import kind_of
+from tests.support.vendor_truth import get_kind
 from usage.models import KINDS, SourceDay
 
 NAMES = {kind: name for name, kind in KINDS.items()}
 
 
 @dataclass
-class Asker:
-    """Asks about one day at a time and compares list, summary and export with each other and with the day's row."""
+class ResponseChecker:
+    """Requests one day at a time and compares list, summary and export with the record count of the day's row."""
 
     address: str
     token: str
@@ -24,7 +24,7 @@ class Asker:
     statuses: Counter[str] = field(default_factory=Counter)
     compared: int = 0
 
-    def ask(self) -> list[str]:
+    def check_day(self) -> list[str]:
         """Request one day of one source; returns wrong counts, and nothing where the day changed meanwhile."""
         day = self.dice.choice(list(SourceDay.objects.select_related("source")))
         before = describe_version(day)
@@ -39,7 +39,7 @@ class Asker:
 
     def count(self, day: SourceDay, form: str) -> int | None:
         """Return the number of records in a response; None where it is an error or visibly incomplete."""
-        kind = NAMES[kind_of(day.source)]
+        kind = NAMES[get_kind(day.source)]
         query = {"source": day.source.slug, "from": day.starts_at.isoformat(), "to": day.ends_at.isoformat()}
         try:
             if form == "list":
@@ -53,7 +53,7 @@ class Asker:
             return None
 
     def count_list(self, path: str, query: dict[str, str]) -> int:
-        """Return how many different records the pages of a list hold."""
+        """Return how many different records the pages of a list have."""
         ids: set[int] = set()
         cursor: str | None = ""
         while cursor is not None:
@@ -73,11 +73,11 @@ class Asker:
 
 
 class UnavailableError(Exception):
-    """The portal does not answer this now."""
+    """The portal does not serve a request now."""
 
 
 def count_lines(lines: list[str], form: str) -> int | None:
-    """Return how many records an export holds; None where it ends in the mark of one that broke off."""
+    """Return how many records an export has; None where it ends in the mark of an incomplete one."""
     if lines and "broke off" in lines[-1]:
         return None
     if form == "ndjson":

@@ -1,4 +1,4 @@
-"""Days of every kind with odd values in two months, of which the first can be archived, without the engine."""
+"""Days of every kind with unusual values in two months, of which the first can be archived, stored without the engine."""
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -12,7 +12,7 @@ from usage.rollups import roll_up_days
 from usage.stored import read_stored_day
 
 # Older than the months that the tests' database has, so that these are the only ones before KEPT.
-MONTH, KEPT = date(2025, 6, 1), date(2025, 7, 1)
+MONTH, NEXT_MONTH = date(2025, 6, 1), date(2025, 7, 1)
 FIRST, END = date(2025, 6, 28), date(2025, 7, 4)
 VENDORS = {EnvironmentUsage: "ona", ResourceUsage: "gcore", RecipeUsage: "workato"}
 QUANTITIES = ("1440.0", "0.250", "1e30", "0.0000000000000000001", "7", "123456789012345678901234567890.10")
@@ -21,18 +21,18 @@ TEXTS = ("", '"quoted", \\.', "line\nbreak\r\n", "=1+1", "ß\u00e9\x01 🎈", "Z
 
 def make_source(kind: type[UsageRecord], slug: str, **values: Any) -> Source:
     """Return a source of a kind whose history begins on FIRST."""
-    made: Source = SourceFactory(slug=slug, vendor=VENDORS[kind], backfill_from=FIRST, **values)
-    return made
+    source: Source = SourceFactory(slug=slug, vendor=VENDORS[kind], backfill_from=FIRST, **values)
+    return source
 
 
-def fill(source: Source, first: date = FIRST, end: date = END, count: int = 7) -> None:
+def store_days(source: Source, first: date = FIRST, end: date = END, count: int = 7) -> None:
     """Store `count` records on each day, with values of all kinds, and the days, final and rolled up."""
     kind: Any = next(kind for kind, vendor in VENDORS.items() if vendor == source.vendor)
     for number, span in enumerate(iterate_days(first, end, source.zone)):
-        for place in range(count):
-            FILLERS[kind](source, span.date, span.start, number * count + place)
-        noted = {"complete": True, "final": True, "verification": "none", "state": "loaded", "loaded_at": span.end}
-        day = SourceDay(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **noted)
+        for index in range(count):
+            FILLERS[kind](source, span.date, span.start, number * count + index)
+        values = {"complete": True, "final": True, "verification": "none", "state": "loaded", "loaded_at": span.end}
+        day = SourceDay(source=source, day=span.date, starts_at=span.start, ends_at=span.end, **values)
         read_stored_day(kind, day).write_to(day)
         day.save()
     roll_up_days()
