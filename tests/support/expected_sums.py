@@ -54,7 +54,7 @@ def build_query(kind: str, rolled_up: Any = True, **params: Any) -> SummaryQuery
     SourceDay.objects.update(rolled_up=rolled_up)
     filters = {name.rstrip("_"): value for name, value in params.items() if value}
     summary_params: dict[str, str] = {name: filters.pop(name) for name in ENVIRONMENT_PARAMS if name in filters}
-    filterset = FILTERS[kind](filters)
+    filterset = FILTERS[kind](filters, row_scope=None)
     assert filterset.is_valid(), filterset.errors
     return parse_params(summary_params, METRICS[kind], filterset)
 

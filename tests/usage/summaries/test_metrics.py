@@ -18,7 +18,7 @@ def test_a_dimension_more_is_grouped_by_and_ordered_by() -> None:
         EnvironmentUsageFactory(record_id=f"run-{number}")
     runs = METRICS["environment-usage"]
     metrics = replace(runs, dimensions=(*runs.dimensions, build_column_dimension("record_id")))
-    filterset = EnvironmentUsageFilterSet({})
+    filterset = EnvironmentUsageFilterSet({}, row_scope=None)
 
     assert filterset.is_valid()
     query = parse_params({"group_by": "record_id", "order_by": "-record_id"}, metrics, filterset)

@@ -46,7 +46,7 @@ class SourceRelatedFilterSet(django_filters.FilterSet):
         self,
         data: QueryDict | dict[str, Any] | None = None,
         *args: Any,
-        row_scope: frozenset[int] | None = None,
+        row_scope: frozenset[int] | None,
         names: NameAccess = NO_PEOPLE,
         only_used: bool = False,
         **kwargs: Any,
