@@ -110,7 +110,7 @@ def check_audit_owner(databases: Sequence[str] | None, **_: Any) -> Iterator[Che
                 f"The role of DATABASE_URL may change the audit log, which another role owns. {' '.join(faults)}",
                 hint="Set the two roles up as docs/operations.md says, and run `manage.py migrate` with "
                 "PORTAL_OWNER_DATABASE_URL.",
-                id="portal.E018",
+                id="portal.E037",
             )
 
 

@@ -303,7 +303,7 @@ def test_every_way_by_which_the_application_may_change_the_log_after_all_is_foun
 def test_the_start_stops_and_says_what_to_do_where_the_application_may_change_the_log(portal: Portal) -> None:
     with grant_temporarily(portal, "ALTER TABLE auth_user OWNER TO {app}", "ALTER TABLE auth_user OWNER TO {owner}"):
         _, reason = portal.manage("check")
-    assert "(portal.E018) The role of DATABASE_URL may change the audit log" in reason
+    assert "(portal.E037) The role of DATABASE_URL may change the audit log" in reason
     assert "It owns auth_user." in reason
     assert "PORTAL_OWNER_DATABASE_URL" in reason
 
