@@ -257,7 +257,7 @@ def test_what_a_restatement_changed_is_told_per_unit_with_sign_and_share(
     assert "−10 tasks (−0.5 %)" in list_page
     assert "2,000 tasks → 1,990 tasks" in list_page
     assert "+0.12 h (new)" in list_page
-    assert "GB" not in list_page
+    assert " GB" not in list_page
     assert "5 changed, 1 returned" in list_page
     assert f"{DAYS}{restatement.source_day_id}/change/" in list_page
 

@@ -30,8 +30,8 @@ def fill_spool(rows: Sequence[EnvironmentRow]) -> None:
 
 def read_spool() -> list[str]:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT record_id FROM {SPOOL} ORDER BY record_id")
-        return [record_id for (record_id,) in cursor.fetchall()]
+        cursor.execute(f"SELECT record_id FROM {SPOOL}")
+        return sorted(record_id for (record_id,) in cursor.fetchall())
 
 
 def build_where(source: Source) -> dict[str, Any]:
