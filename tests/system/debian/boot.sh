@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Takes an empty Debian of this machine's release, booted with its own systemd, through docs/operations.md: `make
+# Takes an empty Debian (RELEASE, or that of this machine), booted with its own systemd, through docs/operations.md: `make
 # test-debian`, as root, with debootstrap and systemd-container. Packages are brought along, so the guest has no network.
 # Everything is in a folder of its own, which is removed at the end; KEEP=1 keeps it.
 set -euo pipefail
@@ -23,7 +23,7 @@ clean_up() {
 make_debian() {
     local mirror release
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -1)
-    release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    release=${RELEASE:-$(. /etc/os-release && echo "$VERSION_CODENAME")}
     say "an empty Debian: $release"
     debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus "$release" "$root" "$mirror" > "$folder/debootstrap.log" ||
         fail "debootstrap: $(tail -3 "$folder/debootstrap.log")"
@@ -31,16 +31,18 @@ make_debian() {
 
 # What install.sh would load: Debian's packages into apt's cache, Python's into a folder.
 bring_packages() {
-    local wheels=$home/wheels
+    local wheels=$home/wheels python wheel
     say "packages"
     chroot "$root" apt-get update -q > /dev/null
     chroot "$root" apt-get install -qy --download-only --no-install-recommends \
         $(sed -n 's/.*packages=(\(.*\))/\1/p; s/.*packages+=(\(.*\))/\1/p' "$checkout/deploy/install.sh") > /dev/null
     python3 -m venv "$folder/venv"
-    # Also what only an older Python needs: the guest's may be older than this machine's.
+    # For the guest's Python, which may be older than this machine's: also what only that one needs.
+    python=$(chroot "$root" apt-cache show python3 | sed -n 's/^Version: \([0-9]*\.[0-9]*\).*/\1/p' | head -1)
+    wheel=(--python-version "$python" --only-binary :all: -d "$wheels")
     sed 's/ ; python_full_version < [^\\]*/ /' "$checkout/requirements.txt" > "$folder/requirements.txt"
-    "$folder/venv/bin/pip" download -qq --no-deps --require-hashes -r "$folder/requirements.txt" -d "$wheels"
-    "$folder/venv/bin/pip" download -qq "$(grep -o '^aiohttp==[0-9.]*' "$checkout/requirements-dev.txt")" -d "$wheels"
+    "$folder/venv/bin/pip" download -qq --no-deps --require-hashes -r "$folder/requirements.txt" "${wheel[@]}"
+    "$folder/venv/bin/pip" download -qq "$(grep -o '^aiohttp==[0-9.]*' "$checkout/requirements-dev.txt")" "${wheel[@]}"
 }
 
 # Two releases: that of this checkout, and a next one with a migration more.
