@@ -28,8 +28,8 @@ from tests.support.data_folders import copy_migrated
 from tests.support.servers import write_without_waiting
 
 if TYPE_CHECKING:
-    from sync.sandbox.server import SandboxServer
     from tests.support.sandbox_process import SandboxProcess
+    from tests.support.sandbox_server import SandboxServer
 
 SIZE: dict[str, Any] = {"days": DAYS + 2, "records_per_day": 240, "zone": "UTC"}
 
@@ -98,9 +98,9 @@ def own_services() -> Iterator[Services]:
 @contextmanager
 def start_sandboxes(seed: int) -> Iterator[tuple["SandboxProcess", "SandboxServer"]]:
     """Start the sandbox and its twin that knows no faults; their clocks stand still, so that today does not grow."""
-    from sync.sandbox.server import SandboxServer
     from sync.sandbox.world import World
     from tests.support.sandbox_process import SandboxProcess
+    from tests.support.sandbox_server import SandboxServer
 
     world = World(seed=seed, **SIZE)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in {"seed": seed, **SIZE}.items()]

@@ -4,8 +4,8 @@ from collections import defaultdict
 from datetime import date
 from typing import Any
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import build_sandbox_url
 from tests.support.vendor_truth import get_kind, read_stored, read_truth
 from usage.models import Source, SourceDay

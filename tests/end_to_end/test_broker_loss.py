@@ -16,9 +16,9 @@ from sync import tasks
 from sync.engine.load import load_next
 from sync.engine.plan import plan_source
 from sync.models import LoadAttempt
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from tests.support.processes import portal_process, wait_for
+from tests.support.sandbox_server import SandboxServer
 from usage.models import DayState, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -17,9 +17,9 @@ from portal.embedded.paths import DataFolder
 from portal.embedded.server import free_port
 from sync.models import LoadAttempt, SyncRun
 from sync.redis_servers import SentinelAddress, build_broker, connect_redis, parse_sentinels
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from tests.support.processes import PortalProcess, portal_process, wait_for
+from tests.support.sandbox_server import SandboxServer
 from usage.models import EnvironmentUsage, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -30,10 +30,10 @@ from sync.engine.load import load_next
 from sync.engine.scrub import scrub
 from sync.heartbeats import KEPT_MILLISECONDS, Heartbeat, build_key
 from sync.models import Trigger
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from tests.support.api_clients import serve_portal
 from tests.support.processes import wait_for
+from tests.support.sandbox_server import SandboxServer
 from tests.support.smtp_server import MailServer, serve_mail
 from usage.models import DayState, Source, SourceDay
 

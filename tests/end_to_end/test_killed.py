@@ -16,10 +16,10 @@ from django.db import connection
 from sync.engine.load import load_next
 from sync.engine.plan import request_sync
 from sync.models import LoadAttempt, SyncRun, Trigger
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from tests.support.forks import CommandForks, Fork, command_forks
 from tests.support.processes import wait_for
+from tests.support.sandbox_server import SandboxServer
 from usage.days import Day
 from usage.models import DayState, EnvironmentUsage, Source, SourceDay
 from usage.rollups import count_differences, is_rolled_up

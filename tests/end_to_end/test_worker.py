@@ -14,10 +14,10 @@ import pytest
 from portal.accounts.models import Scope
 from sync import tasks
 from sync.models import SyncRun
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from tests.support.api_clients import API, create_api_client
 from tests.support.processes import portal_process, wait_for
+from tests.support.sandbox_server import SandboxServer
 from usage.days import get_today
 from usage.models import KINDS, DayState, Source, SourceDay
 

@@ -10,7 +10,6 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from sync.models import SyncRun, Trigger
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from tests.support.browser import (  # noqa: F401
     AsPerson,
@@ -23,6 +22,7 @@ from tests.support.browser import (  # noqa: F401
 )
 from tests.support.filled_portal import VendorSources, fill_portal_once
 from tests.support.processes import portal_process, wait_for
+from tests.support.sandbox_server import SandboxServer
 from usage.models import ResourceUsage, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)

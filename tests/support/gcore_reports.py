@@ -11,12 +11,12 @@ import stamina
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.base import VendorReader
 from sync.vendors.decoding import decode_record
 from sync.vendors.gcore.mapping import build_keyless_row
 from sync.vendors.gcore.schema import USAGE_REPORT
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import connect_reader
 from usage.days import Day
 from usage.models import ResourceRow

@@ -13,10 +13,10 @@ from portal.accounts.models import Scope, create_token
 from sync.api_messages import APIRequest, APIResponse
 from sync.engine.load import load_next
 from sync.engine.plan import ensure_days
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors import mirrors
 from tests.support.database import store_or_restore
+from tests.support.sandbox_server import SandboxServer
 from tests.support.stand_in import OneTimeFaults
 from tests.support.vendor_readers import build_sandbox_url
 from usage.models import Source, SourceDay

@@ -10,10 +10,10 @@ import pytest
 import stamina
 
 from sync.http import Bounds, VendorHTTP
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison, Page
 from sync.vendors.ona.reader import Reader
+from tests.support.sandbox_server import SandboxServer
 from usage.days import Day
 from usage.models import EnvironmentRow
 

@@ -13,11 +13,11 @@ import stamina
 from pytest_httpserver import HTTPServer
 
 from sync.http import Bounds, VendorHTTP
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison
 from sync.vendors.ona.connect import LIST, RUNTIME
 from sync.vendors.ona.reader import Reader
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import read_pages
 from usage.days import Day
 

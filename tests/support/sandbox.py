@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.upstream import Settings
 from sync.sandbox.world import World
+from tests.support.sandbox_server import SandboxServer
 
 
 @pytest.fixture

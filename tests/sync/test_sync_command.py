@@ -9,8 +9,8 @@ from django.db import connection
 
 from sync.engine.cancel import cancel
 from sync.models import SyncRun
-from sync.sandbox.server import SandboxServer
 from tests.support.processes import portal_process
+from tests.support.sandbox_server import SandboxServer
 from usage.models import EnvironmentUsage, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,8 +15,8 @@ import pytest
 
 from portal.embedded.server import free_port
 from portal.environment import BASE_DIR
-from sync.sandbox.server import SandboxServer
 from tests.support.processes import build_environment, wait_for
+from tests.support.sandbox_server import SandboxServer
 from tests.system.nginx import Connection, run_nginx, trust, write_site
 from usage.models import ResourceUsage
 

@@ -7,10 +7,10 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
-from sync.sandbox.server import SandboxServer
 from tests.support.connection_tests import PATHS, create_source
 from tests.support.connection_tests import loopback as loopback
 from tests.support.factories import SourceDayFactory, SourceFactory
+from tests.support.sandbox_server import SandboxServer
 from tests.support.users import sign_in_as
 from usage.models import Source
 

@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sync.http.network import create_tls
-from sync.sandbox.server import SandboxServer
 from sync.sources import PROBE_BOUNDS, ProbeResult, probe
 from sync.vendors import readers
 from tests.support.connection_tests import PATHS, create_source
 from tests.support.connection_tests import loopback as loopback
+from tests.support.sandbox_server import SandboxServer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_client")]
 

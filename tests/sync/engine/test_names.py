@@ -17,13 +17,13 @@ from sync.engine.names import claim_names, plan_names, read_names, request_names
 from sync.engine.plan import ensure_days
 from sync.errors import CredentialError, LeaseLost, SyncError, VendorUnavailable
 from sync.models import Subject, SyncRun, Trigger
-from sync.sandbox.server import SandboxServer
 from sync.source_changes import delete_source
 from sync.tasks import send_names
 from sync.vendors.names import Name, NameListing
 from sync.vendors.ona.directory import MEMBERS, TEAM_MEMBERS
 from tests.support.api_clients import API, create_api_client
 from tests.support.factories import RecipeUsageFactory
+from tests.support.sandbox_server import SandboxServer
 from tests.support.scripted_vendor import DAY, Listing, NoHTTP, build_reader_class, make_source
 from tests.support.users import sign_in_as
 from tests.support.vendor_readers import build_sandbox_url

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from tests.support.forks import CommandForks, command_forks
+from tests.support.sandbox_server import SandboxServer
 from usage.models import EnvironmentUsage, Source, SourceDay
 
 pytestmark = pytest.mark.django_db(transaction=True)

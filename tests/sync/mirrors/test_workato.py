@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.workato.schema import USAGE, WORKSPACES
 from tests.support.mirrored_portal import (
@@ -23,6 +22,7 @@ from tests.support.mirrored_portal import (
     read_all,
     read_once,
 )
+from tests.support.sandbox_server import SandboxServer
 from usage.days import midnight
 from usage.models import RecipeUsage
 

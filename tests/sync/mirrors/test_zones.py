@@ -9,11 +9,11 @@ import pytest
 
 from sync.engine.load import load_next
 from sync.engine.plan import ensure_days
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.workato.schema import USAGE
 from tests.support import mirrored_portal
 from tests.support.mirrored_portal import Pair, create_mirror_key, read_all
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.mirrors.test_workato import list_values, parse_data
 from usage.days import Day
 from usage.models import RecipeUsage, Source, SourceDay

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 
-from sync.sandbox.server import SandboxServer
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.sandbox.requests import HEADERS
 
 

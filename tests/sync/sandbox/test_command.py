@@ -13,9 +13,9 @@ import httpx2
 import pytest
 from django.core.management import CommandError, call_command
 
-from sync.sandbox.server import SandboxServer
 from sync.vendors.ona.sandbox import LIST
 from tests.support.sandbox_process import GREETING, SandboxProcess
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.sandbox.requests import BODY, HEADERS
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,10 +6,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
 from sync.vendors import readers
 from sync.vendors.ona.sandbox import LIST
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.sandbox.requests import request_page
 
 

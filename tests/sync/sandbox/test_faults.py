@@ -14,11 +14,12 @@ from sync.api_messages import APIResponse
 from sync.errors import SyncError
 from sync.sandbox.faults import ANSWER_FAULTS, DAY_FAULTS, REQUEST_FAULTS, Faults, VendorFaults, parse_fault
 from sync.sandbox.hostile import corrupt_response
-from sync.sandbox.server import HUGE_CHUNK, SandboxServer
+from sync.sandbox.server import HUGE_CHUNK
 from sync.sandbox.upstream import ELSEWHERE, WRONG_BODIES
 from sync.sandbox.world import PLAIN, Edit, World
 from sync.vendors import readers
 from sync.vendors.ona.sandbox import LIST
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import build_sandbox_url, connect_reader, read_pages
 from tests.sync.sandbox.requests import BODY, request_page
 from usage.days import Day

@@ -6,11 +6,11 @@ import threading
 import httpx2
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.stats import RateLimit
 from sync.sandbox.upstream import get_sandboxes
 from sync.vendors import readers
 from sync.vendors.ona.sandbox import LIST
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.sandbox.requests import BODY, request_page
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from sync.engine.load import load_next
 from sync.engine.plan import ensure_days
-from sync.sandbox.server import SandboxServer
 from sync.vendors import mirrors, readers
 from tests.support.made_up_vendor import CODE, NAME, PAGE, install_vendor
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import build_sandbox_url
 from usage.models import EnvironmentUsage, Source, SourceDay
 

@@ -16,11 +16,11 @@ import stamina
 
 from sync.errors import CredentialError, InvalidResponse, SyncError
 from sync.http import VendorHTTP
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from sync.vendors import readers
 from sync.vendors.base import VendorReader
 from tests.support.made_up_vendor import NAME, install_vendor
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import build_sandbox_url, connect_reader, list_rows, read_pages
 from usage.days import Day
 from usage.models import KINDS, Verification

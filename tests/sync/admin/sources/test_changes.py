@@ -15,10 +15,10 @@ from sync.engine.store import lock_days
 from sync.errors import LeaseLost, SyncError
 from sync.health import Health
 from sync.models import LoadAttempt, SyncRun, Trigger
-from sync.sandbox.server import SandboxServer
 from sync.serializers import annotate_condition
 from sync.source_changes import retire, save_source
 from tests.support.factories import SourceDayFactory, SourceFactory
+from tests.support.sandbox_server import SandboxServer
 from tests.support.source_pages import build_form, get_page_url
 from tests.support.users import sign_in_as
 from usage.data_quality import assess

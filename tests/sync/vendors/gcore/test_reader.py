@@ -10,7 +10,6 @@ from pytest_httpserver import HTTPServer
 from sync.engine.load import load_next
 from sync.engine.plan import ensure_days
 from sync.errors import CredentialError, InvalidResponse, ListingChanged, SyncError
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
 from sync.vendors.base import Comparison, VendorReader
 from sync.vendors.gcore.schema import OWN_FIELDS
@@ -19,6 +18,7 @@ from tests.support.gcore_reports import _without_waiting as _without_waiting
 from tests.support.gcore_reports import gcore as gcore
 from tests.support.gcore_reports import sandbox as sandbox
 from tests.support.gcore_reports import scripted_reader as scripted_reader
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from usage.days import Day
 from usage.models import DayState, ResourceUsage, Source, SourceDay, Verification

@@ -8,9 +8,9 @@ from typing import Any
 import gcore
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from tests.support.gcore_contract import TABLE, Row, index_totals, sum_resources
+from tests.support.sandbox_server import SandboxServer
 
 NOW = datetime(2026, 11, 23, 15, 3, tzinfo=UTC)
 DAY = date(2026, 11, 17)

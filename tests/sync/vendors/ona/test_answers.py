@@ -11,7 +11,6 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from sync.errors import CredentialError, InvalidResponse, SyncError, VendorUnavailable
-from sync.sandbox.server import SandboxServer
 from sync.vendors.ona.connect import LIST
 from sync.vendors.ona.mapping import parse_page
 from sync.vendors.ona.reader import Reader
@@ -20,6 +19,7 @@ from tests.support.ona_reader import _near as _near
 from tests.support.ona_reader import _without_waiting as _without_waiting
 from tests.support.ona_reader import ona as ona
 from tests.support.ona_reader import sandbox as sandbox
+from tests.support.sandbox_server import SandboxServer
 
 
 def test_a_listing_of_empty_pages_without_end_fails_the_load(httpserver: HTTPServer):

@@ -13,7 +13,6 @@ from werkzeug import Request, Response
 from sync.engine.connect import open_reader
 from sync.errors import ListingChanged
 from sync.http import Bounds, VendorHTTP
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison
 from sync.vendors.ona.connect import LIST
@@ -24,6 +23,7 @@ from tests.support.ona_runtime import ANSWER, DAY, build_record, check, count_to
 from tests.support.ona_runtime import _without_waiting as _without_waiting
 from tests.support.ona_runtime import ona as ona
 from tests.support.ona_runtime import sandbox as sandbox
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import list_rows, read_pages
 from usage.days import Day
 from usage.models import Source, SourceDay, Verification

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from sync.errors import CredentialError, InvalidResponse, SyncError
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
 from sync.vendors.base import Comparison
 from sync.vendors.ona.reader import Reader, split_day
@@ -20,6 +19,7 @@ from tests.support.ona_reader import _near as _near
 from tests.support.ona_reader import _without_waiting as _without_waiting
 from tests.support.ona_reader import ona as ona
 from tests.support.ona_reader import sandbox as sandbox
+from tests.support.sandbox_server import SandboxServer
 from usage.days import Day
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

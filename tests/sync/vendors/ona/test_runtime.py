@@ -9,7 +9,6 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from sync.errors import ReadDeferred
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit
 from sync.vendors.base import Comparison
 from sync.vendors.ona.connect import RUNTIME
@@ -18,6 +17,7 @@ from tests.support.ona_runtime import ANSWER, DAY, build_record, check, count_to
 from tests.support.ona_runtime import _without_waiting as _without_waiting
 from tests.support.ona_runtime import ona as ona
 from tests.support.ona_runtime import sandbox as sandbox
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import list_rows, read_pages
 from usage.models import Verification
 

@@ -12,11 +12,11 @@ from pytest_httpserver import HTTPServer
 from sync.engine.load import load_next
 from sync.engine.plan import ensure_days
 from sync.errors import CredentialError, InvalidResponse, ListingChanged, SyncError
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from sync.vendors.base import Comparison, VendorReader
 from sync.vendors.workato.options import Options
 from sync.vendors.workato.schema import USAGE, WORKSPACES
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from tests.support.workato_reports import (
     BERLIN,

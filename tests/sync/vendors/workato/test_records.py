@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.base import VendorReader
 from sync.vendors.decoding import decode_record
 from sync.vendors.record_limits import InvalidRecord
 from sync.vendors.workato.deleted import HourSums
 from sync.vendors.workato.schema import METRICS, build_row
+from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from tests.support.workato_reports import (
     BERLIN,

@@ -7,9 +7,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from sync.vendors.workato.sandbox import Sandbox
+from tests.support.sandbox_server import SandboxServer
 from tests.support.stand_in import OneTimeFaults, parse_content
 from tests.support.workato_sandbox import (
     DAY,

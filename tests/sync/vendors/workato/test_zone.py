@@ -7,10 +7,10 @@ import pytest
 
 from sync.engine.load import load_next
 from sync.engine.plan import ensure_days
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.sources import probe
 from sync.vendors.workato.schema import OtherZoneError, parse_bound
+from tests.support.sandbox_server import SandboxServer
 from usage.days import Day
 from usage.models import DayState, RecipeUsage, RejectedRecord, Source, SourceDay
 

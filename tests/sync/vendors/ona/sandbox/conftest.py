@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.upstream import Settings
 from sync.sandbox.world import World
 from sync.vendors.ona.sandbox import Sandbox
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.vendors.ona.sandbox.requests import KEY, NOW
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from gitpod import Gitpod
 
-from sync.sandbox.server import SandboxServer
 from sync.vendors.ona.sandbox import Sandbox
 from tests.support.ona_sdk_1x import run_program
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.vendors.ona.sandbox.requests import END, KEY, START
 
 PROGRAM = """

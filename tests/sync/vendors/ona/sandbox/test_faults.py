@@ -7,12 +7,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from sync.vendors.ona.instants import to_nanoseconds
 from sync.vendors.ona.sandbox import Sandbox
 from sync.vendors.ona.sandbox.pages import HistoryView, Position, Window
 from sync.vendors.ona.sandbox.runs import Run
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.vendors.ona.sandbox.requests import END, START, list_ids, list_pages, list_records, request_page
 
 

@@ -8,9 +8,9 @@ import httpx2
 import msgspec
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from sync.vendors.ona.directory import MEMBERS, MEMBERSHIPS, PROJECTS, TEAM_MEMBERS
 from sync.vendors.ona.sandbox import LIST, Sandbox
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.vendors.ona.sandbox.requests import (
     END,
     KEY,

@@ -10,7 +10,6 @@ from google.protobuf import json_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from sync.vendors.ona.connect import JSON, PROTO, ConnectError, ListRequest, parse_list_request
 from sync.vendors.ona.instants import build_timestamp, to_nanoseconds
@@ -22,6 +21,7 @@ from sync.vendors.ona.usage_pb2 import (
     PaginationRequest,
 )
 from tests.support import ona_sdk_1x
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.vendors.ona.sandbox.requests import END, KEY, START
 
 without_time_limit = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from gitpod import Gitpod
 
-from sync.sandbox.server import SandboxServer
 from sync.vendors.ona.instants import to_nanoseconds
 from sync.vendors.ona.sandbox import Sandbox
 from sync.vendors.ona.sandbox.runs import Run
 from tests.support import ona_sdk_1x
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.vendors.ona.sandbox.requests import END, KEY, START
 
 

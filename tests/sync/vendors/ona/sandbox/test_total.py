@@ -6,7 +6,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from sync.vendors.ona.instants import SECOND, build_timestamp, to_nanoseconds
 from sync.vendors.ona.sandbox import RUNTIME, Sandbox
@@ -17,6 +16,7 @@ from sync.vendors.ona.usage_pb2 import (
     GetEnvironmentRuntimeResponse,
 )
 from tests.support import ona_sdk_1x
+from tests.support.sandbox_server import SandboxServer
 from tests.sync.vendors.ona.sandbox.requests import END, KEY, START, build_filter, get_error, list_pages
 
 DAY = timedelta(days=1)
