@@ -11,7 +11,7 @@ import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 FALSE_WORDS = frozenset({"false", "off", "no", "n", "f", "0", ""})
-KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "on or off"}
+TYPE_NAMES: dict[Any, str] = {int: "a whole number", float: "a number", bool: "on or off"}
 
 
 # smtp: in the clear; smtp+tls: encrypted once connected; smtps: encrypted from the start.
@@ -54,9 +54,9 @@ class EnvironmentVariables(environ.Env):  # type: ignore[misc]  # django-environ
         try:
             value = self.parse_value(self.ENVIRON[var], cast)
         except (ValueError, TypeError):
-            return self._add_unreadable(var, KINDS[cast], default)
+            return self._add_unreadable(var, TYPE_NAMES[cast], default)
         if cast is bool and not value and self.ENVIRON[var].strip().lower() not in FALSE_WORDS:
-            return self._add_unreadable(var, KINDS[bool], default)
+            return self._add_unreadable(var, TYPE_NAMES[bool], default)
         return value
 
     @classmethod

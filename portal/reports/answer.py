@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 
 from portal.reports.models import Report
 from usage.api.access import filter_by_staff_scope, get_staff_scope
-from usage.explore.kinds import Kind, get_kinds
+from usage.explore.kinds import SummaryKind, get_kinds
 from usage.explore.params import Params, encode, list_params
 from usage.explore.query import PATIENCE_SECONDS, Answer, ask, build_filterset
 from usage.explore.saved import ViewAccess, list_views
@@ -37,7 +37,7 @@ class ReportAnswer:
     `records`, `digest`: of the records behind the answer, as a manifest has them (usage/exports/manifest.py).
     """
 
-    kind: Kind
+    kind: SummaryKind
     params: Params
     answer: Answer
     records: int
@@ -94,7 +94,7 @@ def build_answer(report: Report, at: datetime) -> ReportAnswer:
     return ReportAnswer(kind, params, answer, records, digest)
 
 
-def find_view(report: Report, request: HttpRequest) -> tuple[SavedView, Kind]:
+def find_view(report: Report, request: HttpRequest) -> tuple[SavedView, SummaryKind]:
     """Return the saved view of a report and its kind; raises ReportRefused where its owner may not open it."""
     view = report.view
     if view is None:
@@ -120,7 +120,7 @@ def build_params(view: SavedView, day: date) -> Params:
     return [("from", str(first)), ("to", str(end)), *params]
 
 
-def compute_state(kind: Kind, filterset: Any, request: HttpRequest) -> tuple[int, str]:
+def compute_state(kind: SummaryKind, filterset: Any, request: HttpRequest) -> tuple[int, str]:
     """Return the number and the digest of the records behind an answer, as the manifest of their export has them.
 
     Accrued runtime comes with runs that stop after the range, too.

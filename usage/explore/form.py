@@ -13,7 +13,7 @@ from usage.api.filters import SourceRelatedFilterSet
 from usage.api.filters.values import DETAIL_TEXTS
 from usage.api.filters.widgets import AddressSelect, CommaSeparatedBoxes, RepeatedInput
 from usage.explore.baselines import LABELS as BASELINE_LABELS
-from usage.explore.kinds import Kind
+from usage.explore.kinds import SummaryKind
 from usage.explore.params import RANGE, get_interval, split_names
 from usage.explore.steps import LIMITS
 from usage.labels import get_label
@@ -57,7 +57,7 @@ class ExploreForm:
 
 
 def build_form(
-    kind: Kind, data: QueryDict, filterset: SourceRelatedFilterSet, sources: list[str], errors: Errors
+    kind: SummaryKind, data: QueryDict, filterset: SourceRelatedFilterSet, sources: list[str], errors: Errors
 ) -> ExploreForm:
     """Return the form of an address; `sources`: the slugs that this person may see; `errors`: by parameter."""
     question = QuestionForm(kind, data)
@@ -86,7 +86,7 @@ class QuestionForm(forms.Form):
 
     use_required_attribute = False
 
-    def __init__(self, kind: Kind, data: QueryDict) -> None:
+    def __init__(self, kind: SummaryKind, data: QueryDict) -> None:
         interval = get_interval(kind, data)
         groups = [name for name in split_names(data, "group_by") if name != interval]
         values = data.copy()
@@ -105,7 +105,7 @@ class QuestionForm(forms.Form):
             self.fields["basis"] = build_choice("Runtime counts", [("", "when stopped"), ("accrued", "while running")])
 
 
-def build_group_fields(kind: Kind, metrics: MetricSet, groups: list[str]) -> dict[str, forms.Field]:
+def build_group_fields(kind: SummaryKind, metrics: MetricSet, groups: list[str]) -> dict[str, forms.Field]:
     """Return the inputs of the dimensions; `groups`: those of the address."""
     details = [f"details.{name}" for name in DETAIL_TEXTS[1:] if metrics.has_json]
     names = dict.fromkeys([*metrics.dimension_names, *details, *groups])

@@ -17,7 +17,7 @@ EVERYTHING: Final = "usage"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SummaryKind:
     """A summary: its name in the API's address, its label, and its filters and parameters.
 
     `metrics` None stands for everything at once. `filters`: those with inputs of their own in the form.
@@ -52,17 +52,17 @@ class Kind:
         return list_intervals(self.metrics.smallest_interval) if self.metrics else INTERVALS
 
 
-KINDS: Final[dict[str, Kind]] = {
+SUMMARY_KINDS: Final[dict[str, SummaryKind]] = {
     kind.name: kind
     for kind in (
-        Kind(
+        SummaryKind(
             "environment-usage",
             "Environments",
             FILTERS["environment-usage"],
             ENVIRONMENT_PARAMS,
             ("project_id", "user_id", "environment_class_id", "runner_id", "environment_id"),
         ),
-        Kind(
+        SummaryKind(
             "resource-usage",
             "Resources",
             FILTERS["resource-usage"],
@@ -78,26 +78,26 @@ KINDS: Final[dict[str, Kind]] = {
                 "flavor",
             ),
         ),
-        Kind(
+        SummaryKind(
             "recipe-usage",
             "Recipes",
             FILTERS["recipe-usage"],
             COMMON_PARAMS,
             ("workspace_id", "external_id", "recipe_id", "folder_id"),
         ),
-        Kind(EVERYTHING, "Everything", CombinedFilterSet, ("interval",)),
+        SummaryKind(EVERYTHING, "Everything", CombinedFilterSet, ("interval",)),
     )
 }
 
 UNITS: Final = {"runtime_seconds": "seconds"}
 
 
-def get_kinds(request: HttpRequest) -> dict[str, Kind]:
+def get_kinds(request: HttpRequest) -> dict[str, SummaryKind]:
     """Return the kinds that this person may see."""
-    return {name: kind for name, kind in KINDS.items() if request.user.has_perms(kind.permissions)}
+    return {name: kind for name, kind in SUMMARY_KINDS.items() if request.user.has_perms(kind.permissions)}
 
 
-def require_kinds(request: HttpRequest) -> dict[str, Kind]:
+def require_kinds(request: HttpRequest) -> dict[str, SummaryKind]:
     """Return the kinds that this person may see; raises PermissionDenied if there is none."""
     kinds = get_kinds(request)
     if not kinds:

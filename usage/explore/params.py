@@ -17,7 +17,7 @@ from django.utils.datastructures import MultiValueDict
 from usage.admin.filter_form import clean_params
 from usage.api.filters.fields import CommaSeparatedFilter
 from usage.datetimes import UTC_ZONE, parse_zone
-from usage.explore.kinds import Kind
+from usage.explore.kinds import SummaryKind
 from usage.param_values import join_values, list_values, merge_texts
 from usage.summaries.query import CHANGE
 
@@ -60,7 +60,7 @@ def get_values(params: Params, name: str) -> list[str]:
     return list_values(MultiValueDict({name: [value for key, value in params if key == name]}), name)
 
 
-def get_interval(kind: Kind, data: QueryDict) -> str:
+def get_interval(kind: SummaryKind, data: QueryDict) -> str:
     """Return the interval that an address groups by, '' for none."""
     if kind.metrics is None:
         return data.get("interval", "")
@@ -75,7 +75,7 @@ def get_zone(data: Mapping[str, Any]) -> ZoneInfo:
         return UTC_ZONE
 
 
-def parse_form(form: QueryDict, kind: Kind) -> Params:
+def parse_form(form: QueryDict, kind: SummaryKind) -> Params:
     """Return the summary's parameters that a form's fields stand for, without `kind`."""
     data = clean_params(form)
     params = [(name, data.get(name, "").strip()) for name in RANGE if data.get(name) != "UTC"]
@@ -83,7 +83,7 @@ def parse_form(form: QueryDict, kind: Kind) -> Params:
     return [(name, value) for name, value in params if value]
 
 
-def parse_question(data: QueryDict, kind: Kind) -> Params:
+def parse_question(data: QueryDict, kind: SummaryKind) -> Params:
     """Return the parameters of groups, measures, order, limit and comparison."""
     interval = data.get("_interval", "")
     if kind.metrics is None:
@@ -107,7 +107,7 @@ def parse_question(data: QueryDict, kind: Kind) -> Params:
     ]
 
 
-def parse_filters(data: QueryDict, kind: Kind) -> Params:
+def parse_filters(data: QueryDict, kind: SummaryKind) -> Params:
     """Return the filters that the kind has; several values of a filter are joined by commas, except for tags."""
     params: Params = []
     for name, param_filter in kind.filterset.base_filters.items():

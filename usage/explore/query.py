@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError
 from usage.api.access import get_staff_name_access, get_staff_scope
 from usage.api.filters import SourceRelatedFilterSet, find_param_errors
 from usage.data_quality import VENDOR_KINDS, IntervalQuality, assess_intervals, get_reporting_sources
-from usage.explore.kinds import Kind
+from usage.explore.kinds import SummaryKind
 from usage.models import Source
 from usage.snapshot import consistent_snapshot
 from usage.summaries.combined import CombinedFilterSet, parse_interval, summarize_all
@@ -33,7 +33,7 @@ class Answer:
     those that it is about.
     """
 
-    kind: Kind
+    kind: SummaryKind
     summary: dict[str, Any]
     query: SummaryQuery | None
     interval: str
@@ -42,20 +42,20 @@ class Answer:
     sources: list[Source] = field(default_factory=list)
 
 
-def build_filterset(kind: Kind, data: QueryDict, request: HttpRequest) -> SourceRelatedFilterSet:
+def build_filterset(kind: SummaryKind, data: QueryDict, request: HttpRequest) -> SourceRelatedFilterSet:
     """Return the filter set of an address' parameters, not yet validated, with the rights of a request."""
     rows = kind.model.objects.all() if kind.model else Source.objects.all()
     return kind.filterset(data, rows, row_scope=get_staff_scope(request), names=get_staff_name_access(request))
 
 
-def validate(kind: Kind, filterset: Any) -> None:
+def validate(kind: SummaryKind, filterset: Any) -> None:
     """Raise ValidationError as the API does, unless all parameters are valid."""
     problems = find_param_errors(filterset.data, filterset, kind.parameters)
     if problems:
         raise ValidationError(problems)
 
 
-def ask(kind: Kind, filterset: Any, take_slot: Callable[[], None], *, days: bool = True) -> Answer:
+def ask(kind: SummaryKind, filterset: Any, take_slot: Callable[[], None], *, days: bool = True) -> Answer:
     """Return the answer, the numbers and their data quality from one state of the database.
 
     `take_slot` is called where the answer is large (usage/slots.py). `days`: also assess the days of each interval.
@@ -73,7 +73,9 @@ def ask(kind: Kind, filterset: Any, take_slot: Callable[[], None], *, days: bool
         return Answer(kind, summary, query, query.interval, bounds, qualities, query.sources)
 
 
-def ask_combined(kind: Kind, filterset: CombinedFilterSet, take_slot: Callable[[], None], *, days: bool) -> Answer:
+def ask_combined(
+    kind: SummaryKind, filterset: CombinedFilterSet, take_slot: Callable[[], None], *, days: bool
+) -> Answer:
     """Return the answer about every kind of usage."""
     data: Any = filterset.data
     interval = parse_interval(data.get("interval"))

@@ -9,7 +9,7 @@ from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
 from usage.api.access import filter_by_staff_scope, get_staff_name_access, get_staff_scope
-from usage.explore.kinds import KINDS, Kind, get_kinds
+from usage.explore.kinds import SUMMARY_KINDS, SummaryKind, get_kinds
 from usage.explore.params import Params, build_url, encode, get_zone, list_params
 from usage.explore.query import build_filterset, validate
 from usage.labels import get_label
@@ -70,7 +70,7 @@ class SavedViewForm(forms.ModelForm[SavedView]):
         return name
 
 
-def parse_question(request: HttpRequest, kind: Kind, question: str) -> QueryDict:
+def parse_question(request: HttpRequest, kind: SummaryKind, question: str) -> QueryDict:
     """Return the parameters of a question to save; raises ValidationError for invalid parameters."""
     data = QueryDict(question)
     filterset: Any = build_filterset(kind, data, request)
@@ -156,7 +156,7 @@ def describe_question(view: SavedView) -> str:
 def build_listed_view(view: SavedView, *, is_own: bool, current: str) -> ListedView:
     """Return a view as the page shows it."""
     params = get_params(view)
-    description = [KINDS[view.kind].label]
+    description = [SUMMARY_KINDS[view.kind].label]
     description += [RANGES[view.moving_range][0].lower()] if view.moving_range in RANGES else []
     description += [] if is_own else [f"by {view.owner}"]
     return ListedView(view, build_url(params), ", ".join(description), is_own, encode(params) == current)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 from rest_framework.exceptions import ValidationError
 
 from usage.explore import saved
-from usage.explore.kinds import KINDS, require_kinds
+from usage.explore.kinds import SUMMARY_KINDS, require_kinds
 from usage.explore.params import build_url, encode, list_params
 from usage.explore.preview import Preview, build_preview
 from usage.explore.query import ask, build_filterset
@@ -147,7 +147,7 @@ def preview_view(request: HttpRequest, pk: int) -> HttpResponse:
 
 def compute_preview(request: HttpRequest, view: SavedView) -> Preview:
     """Return the beginning of the answer; raises ValidationError, QueryTimeout and SlotsTaken."""
-    params, kind = saved.get_params(view)[1:], KINDS[view.kind]
+    params, kind = saved.get_params(view)[1:], SUMMARY_KINDS[view.kind]
     filterset = build_filterset(kind, QueryDict(encode(params)), request)
     with take_slot_if_large() as take_slot:
         return build_preview(ask(kind, filterset, take_slot))

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from usage.api.filters.fields import CommaSeparatedFilter
 from usage.api.filters.values import TagsFilter
 from usage.datetimes import format_iso
-from usage.explore.kinds import Kind
+from usage.explore.kinds import SummaryKind
 from usage.explore.params import Params, encode, get_values, get_zone
 from usage.explore.rows import AnswerRows, Row
 from usage.labels import get_label
@@ -43,7 +43,7 @@ LIMITS: Final = ("5", "8", "10", "15", "20", "50", "100")
 class Question:
     """The parameters of an address and the links that change them; `params` include `kind`."""
 
-    kind: Kind
+    kind: SummaryKind
     params: Params
 
     @cached_property

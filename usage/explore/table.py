@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from usage.admin.display import render_number, render_quantity
 from usage.admin.lists.cells import render_name
-from usage.explore.kinds import Kind
+from usage.explore.kinds import SummaryKind
 from usage.explore.params import Params, get_values, replace_params
 from usage.explore.rows import UNIT_COLUMNS, AnswerRows, Row, get_unit
 from usage.explore.steps import Question
@@ -68,7 +68,7 @@ class ExploreTable:
         return [("", self.rows)] if is_mixed or len(parts) == 1 else parts
 
 
-def build_table(rows: AnswerRows, kind: Kind, params: Params) -> ExploreTable:
+def build_table(rows: AnswerRows, kind: SummaryKind, params: Params) -> ExploreTable:
     """Return the table; `params`: those of the address, `kind` included."""
     question = Question(kind, params)
     shown_rows = rows.results if rows.is_grouped else []  # else they are the totals
@@ -92,7 +92,7 @@ def get_columns(rows: AnswerRows) -> tuple[str, ...]:
     return (*filter(None, (rows.interval,)), *rows.dimensions)
 
 
-def build_heads(rows: AnswerRows, kind: Kind, params: Params) -> Iterator[ColumnHead]:
+def build_heads(rows: AnswerRows, kind: SummaryKind, params: Params) -> Iterator[ColumnHead]:
     """Yield the headings of the columns."""
     sortable = kind.metrics is not None
     if not get_columns(rows):

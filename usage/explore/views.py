@@ -19,7 +19,7 @@ from usage.explore import files, saved
 from usage.explore.baselines import list_baselines
 from usage.explore.charts import MAX_INTERVALS, build_charts
 from usage.explore.form import build_form
-from usage.explore.kinds import Kind, require_kinds
+from usage.explore.kinds import SummaryKind, require_kinds
 from usage.explore.notes import add_notes
 from usage.explore.pages import MAX_PAGE, PAGE, build_page_links, cut_page
 from usage.explore.params import (
@@ -107,7 +107,7 @@ def pop_page(data: QueryDict, problems: Problems) -> tuple[int, Problems]:
         data.pop(PAGE, None)
 
 
-def parse_address(request: HttpRequest, kinds: dict[str, Kind]) -> tuple[Kind, QueryDict, Problems]:
+def parse_address(request: HttpRequest, kinds: dict[str, SummaryKind]) -> tuple[SummaryKind, QueryDict, Problems]:
     """Return the kind of an address, its other parameters, and the problems of the kind."""
     data = request.GET.copy()
     name = data.get("kind", "")
@@ -117,7 +117,7 @@ def parse_address(request: HttpRequest, kinds: dict[str, Kind]) -> tuple[Kind, Q
     return next(iter(kinds.values())), data, {"kind": [f"“{name}” is not one of: {', '.join(kinds)}."]}
 
 
-def build_default_params(request: HttpRequest, kinds: dict[str, Kind]) -> Params:
+def build_default_params(request: HttpRequest, kinds: dict[str, SummaryKind]) -> Params:
     """Return the default question: the last 30 days of the first kind that has records, by day.
 
     The days are those of the sources' time zone if they share one: then roll-ups have the numbers.
@@ -132,14 +132,14 @@ def build_default_params(request: HttpRequest, kinds: dict[str, Kind]) -> Params
     return [pair for pair in params if pair != ("tz", "UTC")]
 
 
-def has_records(request: HttpRequest, kind: Kind) -> bool:
+def has_records(request: HttpRequest, kind: SummaryKind) -> bool:
     """Return whether this person may see a record of a single kind."""
     assert kind.model is not None  # noqa: S101 (called for single kinds only)
     return bool(filter_by_staff_scope(kind.model.objects.order_by(), request, "source_id").exists())
 
 
 def build_question_context(
-    request: HttpRequest, kinds: dict[str, Kind], kind: Kind, filterset: Any, problems: Problems
+    request: HttpRequest, kinds: dict[str, SummaryKind], kind: SummaryKind, filterset: Any, problems: Problems
 ) -> dict[str, Any]:
     """Return what the page shows of the question, whether or not there is an answer."""
     data: QueryDict = filterset.data
@@ -187,7 +187,7 @@ def build_range(question: Question, data: QueryDict) -> RangeMenu:
     return build_range_menu(RANGES, bounds, get_zone(data), build_url, build_url("", "", compare="", fill=""))
 
 
-def build_kind_query(kind: Kind, params: Params) -> str:
+def build_kind_query(kind: SummaryKind, params: Params) -> str:
     """Return the query for another kind over the same range; a zone only where days of any zone are allowed."""
     zoned = kind.metrics is not None and kind.metrics.smallest_interval != "day"
     range_params = [(name, value) for name, value in params if name in {"from", "to"} or (name == "tz" and zoned)]
@@ -197,7 +197,7 @@ def build_kind_query(kind: Kind, params: Params) -> str:
     return encode([("kind", kind.name), *range_params, *grouping])
 
 
-def build_list_url(kind: Kind, data: QueryDict) -> str:
+def build_list_url(kind: SummaryKind, data: QueryDict) -> str:
     """Return the address of the records behind the numbers, '' where they are of several tables."""
     if kind.model is None:
         return ""
@@ -255,7 +255,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
 
 
 def build_file_response(
-    request: HttpRequest, kind: Kind, data: QueryDict, extension: str, *, bom: bool
+    request: HttpRequest, kind: SummaryKind, data: QueryDict, extension: str, *, bom: bool
 ) -> HttpResponseBase:
     """Return the answer as a download, which occupies a slot until its end; raises as `ask`, and SlotsTaken."""
     with ExitStack() as stack:

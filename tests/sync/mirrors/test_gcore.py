@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sync.vendors.gcore.mirror import FILTERS
 from sync.vendors.gcore.request import SORTABLE
-from sync.vendors.gcore.sandbox.kinds import KINDS, PROJECTS, REGIONS, STAGES, TEAMS
+from sync.vendors.gcore.sandbox.kinds import PROJECTS, REGIONS, RESOURCE_KINDS, STAGES, TEAMS
 from sync.vendors.gcore.schema import USAGE_REPORT
 from tests.support.gcore_contract import TABLE
 from tests.support.mirrored_portal import CREDENTIAL, FIRST, Pair, create_mirror_key, format_instant, read_once
@@ -112,7 +112,7 @@ def request_bodies() -> st.SearchStrategy[dict[str, Any]]:
     optional: dict[str, st.SearchStrategy[Any]] = {
         "projects": st.none() | st.lists(st.sampled_from([*PROJECTS, 1]), max_size=3),
         "regions": st.lists(st.sampled_from([*REGIONS, 1]), max_size=3),
-        "types": st.lists(st.sampled_from(sorted(kind.type for kind in KINDS)), max_size=5),
+        "types": st.lists(st.sampled_from(sorted(kind.type for kind in RESOURCE_KINDS)), max_size=5),
         "schema_filter": st.none() | schema_filters(),
         "tags": tags,
         "order_by": st.lists(st.sampled_from([f"{f}.{w}" for f in SORTABLE for w in ("asc", "desc")]), max_size=3),

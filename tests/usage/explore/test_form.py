@@ -19,7 +19,7 @@ from tests.support.factories import (
 from tests.support.users import sign_in_as
 from usage.explore import query as explore_query
 from usage.explore.form import INPUTS
-from usage.explore.kinds import KINDS
+from usage.explore.kinds import SUMMARY_KINDS
 from usage.explore.params import parse_form
 
 pytestmark = pytest.mark.django_db
@@ -104,7 +104,7 @@ def test_another_kind_keeps_the_range_and_drops_what_it_does_not_know() -> None:
     form = QueryDict(
         "from=2026-01-01&_through=2026-01-31&_group=user_id&_interval=hour&basis=accrued&user_id=u&project_id=1"
     )
-    assert parse_form(form, KINDS["resource-usage"]) == [
+    assert parse_form(form, SUMMARY_KINDS["resource-usage"]) == [
         ("from", "2026-01-01"),
         ("to", "2026-02-01"),
         ("project_id", "1"),

@@ -16,7 +16,7 @@ from sync.vendors.gcore.request import (
     parse_report_request,
 )
 from sync.vendors.gcore.sandbox.history import SETTLED_MINUTES, DayListing, count_slots
-from sync.vendors.gcore.sandbox.kinds import KINDS
+from sync.vendors.gcore.sandbox.kinds import RESOURCE_KINDS
 from sync.vendors.gcore.sandbox.names import LISTINGS, build_names
 from sync.vendors.gcore.sandbox.report import MatchingRecords, build_report
 from sync.vendors.gcore.sandbox.stock import Stock
@@ -24,7 +24,7 @@ from sync.vendors.gcore.schema import USAGE_REPORT
 
 STEP = 5  # minutes between which the figures of today stand still
 MAX_CACHED_RECORDS = 2_000_000  # records in memory, over all days and requests
-FILTERS = {kind.type: kind.filters for kind in KINDS}
+FILTERS = {kind.type: kind.filters for kind in RESOURCE_KINDS}
 encode = msgspec.json.Encoder(decimal_format="number").encode
 Row = dict[str, Any]
 
@@ -139,7 +139,7 @@ class Sandbox:
         size = world.seed, world.scale, world.records_per_day
         if self._stocks is None or self._stocks[0] != size:
             usual = count_slots(world)
-            self._stocks = size, [Stock(world, number, usual[number]) for number in range(len(KINDS))]
+            self._stocks = size, [Stock(world, number, usual[number]) for number in range(len(RESOURCE_KINDS))]
         return self._stocks[1]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sync.sandbox.bits import is_hit
 from sync.sandbox.world import Edit, World
-from sync.vendors.gcore.sandbox.kinds import FILLER, KINDS, ResourceKind
+from sync.vendors.gcore.sandbox.kinds import FILLER, RESOURCE_KINDS, ResourceKind
 from sync.vendors.gcore.sandbox.rows import build_decimal, build_row
 from sync.vendors.gcore.sandbox.stock import DAY, SLOT, Piece, Stock, get_presence
 
@@ -26,7 +26,7 @@ def count_slots(world: World, on: date | None = None) -> list[int]:
     if total is None:
         total = round(BASE * world.scale * (1 if on is None else get_presence(on.toordinal())))
     least = 1 if total >= 100 else 0
-    slots = [max(least, total * kind.weight // 1000) for kind in KINDS]
+    slots = [max(least, total * kind.weight // 1000) for kind in RESOURCE_KINDS]
     slots[FILLER] += total - sum(slots)
     return slots
 
@@ -87,7 +87,7 @@ class DayListing:
 
     def iterate_pieces(self, can_match: Callable[[ResourceKind], bool]) -> Iterator[tuple[int, Stock, Piece]]:
         """Yield index, stock and record of every kind that can match, values as restated."""
-        matching_kinds = [can_match(kind) for kind in KINDS]
+        matching_kinds = [can_match(kind) for kind in RESOURCE_KINDS]
         for index, place in enumerate(self.places):
             number = bisect_right(self.ends, place)
             if matching_kinds[number]:

@@ -53,7 +53,7 @@ def build_machine(kind: str, weight: int, *choices: str) -> ResourceKind:
     )
 
 
-KINDS: tuple[ResourceKind, ...] = (
+RESOURCE_KINDS: tuple[ResourceKind, ...] = (
     build_machine(
         "ai_cluster", 8, "bm3-ai-1xlarge-h100-80-8", "bm3-ai-1xlarge-a100-80-8", "bm3-ai-ndp-large-l40s-48-8"
     ),
@@ -197,7 +197,7 @@ KINDS: tuple[ResourceKind, ...] = (
         tags=True,
     ),
 )
-FILLER = next(index for index, kind in enumerate(KINDS) if kind.type == "instance")
+FILLER = next(index for index, kind in enumerate(RESOURCE_KINDS) if kind.type == "instance")
 
 PROJECTS = (4101, 4102, 4102, 4177, 5003, 5003, 5003, 51208)
 REGIONS = (76, 76, 76, 84, 84, 104, 18, 7)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sync.sandbox.bits import mix_bits
 from sync.sandbox.world import World
-from sync.vendors.gcore.sandbox.kinds import KINDS, ResourceKind
+from sync.vendors.gcore.sandbox.kinds import RESOURCE_KINDS, ResourceKind
 
 DAY = 1440
 FOR_EVER = 2**20
@@ -41,7 +41,7 @@ class Stock:
 
     def __init__(self, world: World, number: int, slots: int) -> None:
         self.number = number
-        self.kind: ResourceKind = KINDS[number]
+        self.kind: ResourceKind = RESOURCE_KINDS[number]
         self.base = world.roll("gcore", self.kind.type)
         self.spread = 2**32 // (4 * slots + 64)
         self.metrics = [self.kind.build_metric(choice) for choice in range(len(self.kind.choices))]
