@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg
 from django.conf import settings
-from django.db import connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
@@ -39,17 +39,17 @@ class Snapshot:
         A second connection would have to be free while this one is in use: exports with all connections of a pooler
         would wait for each other. Where the thread's own is in a transaction already, the block sees its state.
         """
-        alias = self.connection.alias
-        thread_connection = connections[alias]
+        # Not by the alias of the connection: that of a standby stands under the default one, too.
+        thread_connection = connections[DEFAULT_DB_ALIAS]
         if thread_connection.in_atomic_block:
             yield
             return
         # The transaction was begun without Django, which is to nest its own in it.
-        connections[alias], self.connection.in_atomic_block = self.connection, True
+        connections[DEFAULT_DB_ALIAS], self.connection.in_atomic_block = self.connection, True
         try:
             yield
         finally:
-            connections[alias], self.connection.in_atomic_block = thread_connection, False
+            connections[DEFAULT_DB_ALIAS], self.connection.in_atomic_block = thread_connection, False
 
 
 @contextmanager

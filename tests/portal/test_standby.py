@@ -285,3 +285,10 @@ def test_an_export_from_the_standby_that_lasts_too_long_is_ended_there(
         return False
 
     wait_for(has_ended, "the export to be ended")
+
+
+def test_what_is_read_for_an_export_from_the_standby_is_of_its_snapshot(snapshot: Snapshot) -> None:
+    with snapshot.share(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        assert cursor.fetchone() == (snapshot.connection.connection.info.backend_pid,)
+    assert connections[DEFAULT_DB_ALIAS] is connections[STANDBY]
