@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg
 from django.conf import settings
-from django.db import connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
@@ -39,17 +39,17 @@ class Snapshot:
         A second connection would have to be free while this one is in use: exports with all connections of a pooler
         would wait for each other. Where the thread's own is in a transaction already, the block sees its state.
         """
-        alias = self.connection.alias
-        thread_connection = connections[alias]
+        # Not by the alias of the connection: that of a standby stands under the default one, too.
+        thread_connection = connections[DEFAULT_DB_ALIAS]
         if thread_connection.in_atomic_block:
             yield
             return
         # The transaction was begun without Django, which is to nest its own in it.
-        connections[alias], self.connection.in_atomic_block = self.connection, True
+        connections[DEFAULT_DB_ALIAS], self.connection.in_atomic_block = self.connection, True
         try:
             yield
         finally:
-            connections[alias], self.connection.in_atomic_block = thread_connection, False
+            connections[DEFAULT_DB_ALIAS], self.connection.in_atomic_block = thread_connection, False
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def open_snapshot() -> Iterator[Snapshot]:
         if (state := get_standby_state()) is not None:
             as_of = state.as_of
         # The database's own limit does not act while it waits for a reader that has stalled.
-        with call_after(settings.PORTAL_EXPORT_SECONDS, terminate_backend, backend):
+        with call_after(settings.PORTAL_EXPORT_SECONDS, terminate_backend, snapshot_connection.alias, backend):
             yield Snapshot(snapshot_connection, as_of)
     finally:
         release_connection(snapshot_connection)
@@ -109,13 +109,15 @@ def release_connection(connection: BaseDatabaseWrapper) -> None:
     connection.close()
 
 
-def terminate_backend(backend: int) -> None:
-    """Terminate a backend of this role, over a connection of its own.
+def terminate_backend(using: str, backend: int) -> None:
+    """Terminate a backend of this role on the server `using`, over a connection of its own.
+
+    `using`: the default database of the thread that calls this is the primary, also where the snapshot is of a standby.
 
     The database does not notice that a socket is shut down while its own buffer is full. `backend` is the number that
     it gives within the transaction: a pooler in between gives libpq an invented one.
     """
-    cancel_connection = connection.copy()
+    cancel_connection = connections[using].copy()
     try:
         with cancel_connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [backend])

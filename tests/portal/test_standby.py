@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 import structlog
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from portal import standby as portal_standby
 from portal.standby import Sample, Standby, StandbyMiddleware, Unusable, choose_database, read_written, record_written
+from tests.support.processes import wait_for
 from tests.support.users import create_person
+from usage.snapshot import Snapshot, open_snapshot
 from usage.standby import STANDBY, get_data_time, get_replica_lag, get_standby_state, leave_standby, require_settled
 
 pytestmark = pytest.mark.django_db
@@ -248,3 +251,44 @@ def test_a_process_has_one_thread_that_samples(monkeypatch: pytest.MonkeyPatch) 
     assert state.sampler is not None
     state.sampler.join(10)
     assert started == ["standby"]
+
+
+@pytest.fixture
+def hurried(settings: Settings) -> None:
+    """Exports may last a fifth of a second."""
+    settings.PORTAL_EXPORT_SECONDS = 0.2
+
+
+@pytest.fixture
+def snapshot(standby: Standby, django_db_blocker: DjangoDbBlocker) -> Iterator[Snapshot]:
+    """The snapshot of an export from a standby under its own name."""
+    # Tests may use no other name than that of the primary.
+    with django_db_blocker.unblock():
+        connections[STANDBY] = connection.copy(STANDBY)
+        choose_database(build_request())
+        with open_snapshot() as snapshot:
+            yield snapshot
+
+
+@pytest.mark.usefixtures("hurried")
+def test_an_export_from_the_standby_that_lasts_too_long_is_ended_there(
+    snapshot: Snapshot, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The thread that ends it connects anew, and there is no primary.
+    monkeypatch.setitem(settings.DATABASES, DEFAULT_DB_ALIAS, {**connection.settings_dict, "PORT": 1})
+
+    def has_ended() -> bool:
+        try:
+            snapshot.connection.connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return True
+        return False
+
+    wait_for(has_ended, "the export to be ended")
+
+
+def test_what_is_read_for_an_export_from_the_standby_is_of_its_snapshot(snapshot: Snapshot) -> None:
+    with snapshot.share(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        assert cursor.fetchone() == (snapshot.connection.connection.info.backend_pid,)
+    assert connections[DEFAULT_DB_ALIAS] is connections[STANDBY]

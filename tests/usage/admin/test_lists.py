@@ -259,6 +259,12 @@ def test_headers_order_by_what_an_index_allows(staff: Client) -> None:
     assert 'aria-sort="ascending"><a href="?ordering=-project_id">Project' in ascending_page
 
 
+def test_the_form_leaves_the_usual_order_out_of_the_address(staff: Client) -> None:
+    page = staff.get(build_list_url(EnvironmentUsage)).content.decode()
+    assert '<option value="" selected>Stopped at, newest</option>' in page
+    assert '<option value="stopped_at">Stopped at, oldest</option>' in page
+
+
 def test_a_pasted_id_leads_to_its_records_whatever_it_is_the_id_of(staff: Client) -> None:
     EnvironmentUsageFactory(environment_id="e,1", user_id="u1", record_id="r1")
     RecipeUsageFactory(recipe_id=77, folder_id=88)

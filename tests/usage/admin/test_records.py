@@ -117,7 +117,8 @@ def test_a_record_its_totals_and_suggestions_cost_the_same_few_queries(
 
 def test_a_record_tells_what_it_said_before_it_was_restated() -> None:
     record = RecipeUsageFactory(task_count=12, recipe_name="Sync orders", revision=2)
-    old_values = {"task_count": 7, "recipe_name": "Sync <b>orders</b>"}
+    extra = {"rates": [1.5, None, True], "plan": {"fée": "x"}}
+    old_values = {"task_count": 7, "recipe_name": "Sync <b>orders</b>", "extra": extra}
     RecordRevision.objects.create(
         kind="recipeusage",
         record=record.pk,
@@ -133,6 +134,7 @@ def test_a_record_tells_what_it_said_before_it_was_restated() -> None:
     assert "Restated 1 time" in page
     assert "Revision 1, replaced 2026-01-01 00:00:00 UTC" in page
     assert "Sync &lt;b&gt;orders&lt;/b&gt;" in page
+    assert "{&quot;plan&quot;: {&quot;fée&quot;: &quot;x&quot;}, &quot;rates&quot;: [1.5, null, true]}" in page
     assert "Task count" in page
     limited_page = (
         sign_in_viewer("view_recipeusage").get(f"{get_list_url(RecipeUsage)}{record.pk}/change/").content.decode()

@@ -131,8 +131,20 @@ def format_value(value: Any) -> SafeString | str:
         case datetime():
             return format_exact_timestamp(value)
         case dict() | list():
-            return format_html("<code>{}</code>", json.dumps(value, ensure_ascii=False))
+            return format_html("<code>{}</code>", write_json(value))
     return str(value)
+
+
+def write_json(value: Any) -> str:
+    """Return JSON in one line; earlier versions of records have decimals in it, which keep all their digits."""
+    match value:
+        case dict():
+            return f"{{{', '.join(f'{write_json(name)}: {write_json(part)}' for name, part in value.items())}}}"
+        case list():
+            return f"[{', '.join(map(write_json, value))}]"
+        case Decimal():
+            return f"{value:f}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def get_json(record: UsageRecord, column: str) -> Mapping[str, Any]:

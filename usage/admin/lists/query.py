@@ -122,9 +122,12 @@ class ListQuery:
 
     @property
     def ordering_choices(self) -> list[tuple[str, str, bool]]:
-        """The name and the label of each ordering, and whether it is the current ordering."""
+        """The name of each ordering, '' for the usual one, its label, and whether it is the current ordering."""
         names = [sign + name for name in self.viewset.orderings for sign in ("-", "")]
-        return [(name, get_ordering_label(name), name == self.ordering_name) for name in names]
+        return [
+            ("" if name == self.viewset.ordering else name, get_ordering_label(name), name == self.ordering_name)
+            for name in names
+        ]
 
     @property
     def chips(self) -> list[Chip]:
