@@ -10,6 +10,7 @@ from rest_framework import serializers
 from sync.engine.acceptance import LONGEST_REASON
 from sync.health import Condition, Health
 from sync.models import COUNTED, SyncRun
+from usage.api.serializers import SourceRelatedSerializer
 from usage.data_quality.coverage import get_coverage
 from usage.models import RejectedRecord, Restatement, Source, SourceDay
 
@@ -126,12 +127,8 @@ def annotate_condition(sources: list[Source]) -> list[Source]:
     return sources
 
 
-class StoredDaySerializer(serializers.ModelSerializer[SourceDay]):
+class StoredDaySerializer(SourceRelatedSerializer):
     """The columns of a source day."""
-
-    source = serializers.SlugField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, help_text="The source's slug."
-    )
 
     class Meta:
         model = SourceDay
@@ -215,27 +212,19 @@ class RestatementSerializer(serializers.ModelSerializer[Restatement]):
         )
 
 
-class RejectedRecordSerializer(serializers.ModelSerializer[RejectedRecord]):
+class RejectedRecordSerializer(SourceRelatedSerializer):
     """A record that could not be stored as usage, as the vendor sent it, and the reason."""
-
-    source = serializers.SlugField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, help_text="The source's slug."
-    )
 
     class Meta:
         model = RejectedRecord
         fields = ("id", "source", "day", "payload", "reason", "first_seen_at", "last_seen_at", "resolved_at")
 
 
-class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
+class SyncRunSerializer(SourceRelatedSerializer):
     """One request to sync the days `[from_day, to_day)` of a source: its progress, cost and changes.
 
     With the subject `names` it is one read of the names of the source's ids.
     """
-
-    source = serializers.SlugField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, help_text="The source's slug."
-    )
 
     class Meta:
         model = SyncRun

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from usage.api.access import get_name_access
 from usage.api.filters import ChoicesFilter, ContainsFilter, PresenceFilter, SourceRelatedFilterSet, TextsFilter
+from usage.api.serializers import SourceRelatedSerializer
 from usage.api.views import ReadViewSet
 from usage.columns import TEXT, Column, get_columns, select_columns
 from usage.directory.lookup import annotate_shown_names
@@ -26,12 +27,9 @@ class DirectoryFilterSet(SourceRelatedFilterSet):
         fields: tuple[str, ...] = ()
 
 
-class DirectoryEntrySerializer(serializers.ModelSerializer[DirectoryEntry]):
+class DirectoryEntrySerializer(SourceRelatedSerializer):
     """The name that an id of a source has at its vendor today."""
 
-    source = serializers.SlugField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, help_text="The source's slug."
-    )
     name = serializers.CharField(
         read_only=True,
         help_text="The name. Of a user what PORTAL_PERSON_NAMES says, and empty without the scope person:read or the "
