@@ -15,7 +15,7 @@ from sync.errors import CredentialError, InvalidResponse, ListingChanged, SyncEr
 from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import Edit, World
 from sync.vendors.base import Comparison, VendorReader
-from sync.vendors.workato.options import Options
+from sync.vendors.workato.reader import Options
 from sync.vendors.workato.schema import USAGE, WORKSPACES
 from tests.support.vendor_readers import connect_reader, list_rows, read_pages
 from tests.support.workato_reports import (
