@@ -108,12 +108,10 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
 
     @extend_schema_field(DirectorySerializer(allow_null=True))
     def get_directory(self, source: Any) -> dict[str, Any] | None:
-        """Return the directory of the source."""
         directory = getattr(source, "directory", None)  # the reverse of a one-to-one key raises AttributeError
         return None if directory is None else dict(DirectorySerializer(directory).data)
 
     def get_lag_seconds(self, source: Any) -> int:
-        """Return whole seconds."""
         return int(source.condition.lag.total_seconds())
 
 
