@@ -7,7 +7,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import stamina
 
 from sync.http import Bounds, VendorHTTP
 from sync.sandbox.server import SandboxServer
@@ -29,12 +28,6 @@ RECORD = {
     "createdAt": "2026-11-03T10:00:00.5Z",
     "stoppedAt": "2026-11-03T12:00:00Z",
 }
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=6, cap=True):
-        yield
 
 
 @pytest.fixture(autouse=True)
