@@ -13,6 +13,7 @@ from sync.sandbox.server import SandboxServer
 from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison, Page
 from sync.vendors.ona.reader import Reader
+from tests.support import vendor_readers
 from usage.days import Day
 from usage.models import EnvironmentRow
 
@@ -62,12 +63,7 @@ def ona(sandbox: SandboxServer) -> Iterator[Reader]:
 
 def read_pages(reader: Reader, day: Day = DAY) -> tuple[list[Page], Comparison]:
     """Return all pages of a day and the comparison with the vendor's checksum."""
-    iterator, pages = reader.pages(day), []
-    while True:
-        try:
-            pages.append(next(iterator))
-        except StopIteration as end:
-            return pages, end.value
+    return vendor_readers.read_pages(reader, day)
 
 
 def list_rows(reader: Reader, day: Day = DAY) -> list[EnvironmentRow]:

@@ -3,7 +3,7 @@
 import json
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -203,12 +203,6 @@ def test_a_query_that_fails_at_once_fails_before_the_answer_begins() -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE usage_environmentusage RENAME COLUMN gone TO runner_id")
-
-
-@pytest.fixture
-def port(web_server: Callable[..., int]) -> int:
-    """The portal behind granian, over real HTTP."""
-    return web_server()
 
 
 @pytest.fixture
