@@ -95,11 +95,6 @@ class SourceViewSet(SyncViewSet):
     http_method_names = ["get", "head", "post"]
 
     @property
-    def parameters(self) -> tuple[str, ...]:
-        """The names of the query parameters besides the filters; a request of a sync has no `fields`."""
-        return ("format",) if self.action in {"sync", "sync_names"} else super().parameters
-
-    @property
     def columns(self) -> tuple[Column, ...]:
         """The selected members; raises ValidationError if `fields` names an unknown one."""
         return select_columns(SOURCE_COLUMNS, self.request.query_params)
@@ -192,11 +187,6 @@ class SourceDayViewSet(SyncViewSet):
     def columns(self) -> tuple[Column, ...]:
         """The selected columns of a day and its acceptance; raises ValidationError if `fields` names an unknown one."""
         return select_columns(DAY_COLUMNS, self.request.query_params)
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """The names of the query parameters besides the filters; `accept` has no `fields`."""
-        return ("format",) if self.action == "accept" else super().parameters
 
     def get_queryset(self) -> QuerySet[Any]:
         """Return the days of the source in the address; raises Http404 for a source outside the row scope."""

@@ -13,6 +13,7 @@ from usage.api.filters import (
     ContainsFilter,
     InstantsForm,
     MomentFilter,
+    PresenceFilter,
     RangeForm,
     SourceRelatedFilterSet,
     ZoneFilter,
@@ -33,9 +34,7 @@ class SourceFilterSet(SourceRelatedFilterSet):
 
     source_path = "id"
     enabled = BooleanChoiceFilter(help_text="Whether it is synced.")
-    halted = BooleanChoiceFilter(
-        field_name="halted_at", lookup_expr="isnull", help_text="Whether it is halted, for halt_reason."
-    )
+    halted = PresenceFilter("halted_at", help_text="Whether it is halted, for halt_reason.")
 
     class Meta:
         model = Source
@@ -74,21 +73,11 @@ class SourceDayFilterSet(DayRangeFilterSet):
     verification = ChoicesFilter(*Verification.values, help_text="Whether it agrees with the vendor's own checksum.")
     complete = BooleanChoiceFilter(help_text="Whether the portal has everything of the day.")
     final = BooleanChoiceFilter(help_text="Whether it is final.")
-    restated = BooleanChoiceFilter(
-        field_name="restated_at", lookup_expr="isnull", help_text="Whether it ever came back different."
-    )
-    accepted = BooleanChoiceFilter(
-        field_name="accepted_at", lookup_expr="isnull", help_text="Whether a person accepted its findings."
-    )
-    mismatched = BooleanChoiceFilter(
-        field_name="mismatch", lookup_expr="isnull", help_text="Whether the check of stored records found it different."
-    )
-    pruned = BooleanChoiceFilter(
-        field_name="pruned_at", lookup_expr="isnull", help_text="Whether its records were dropped for their age."
-    )
-    archived = BooleanChoiceFilter(
-        field_name="archived_at", lookup_expr="isnull", help_text="Whether its records are in the lake alone."
-    )
+    restated = PresenceFilter("restated_at", help_text="Whether it ever came back different.")
+    accepted = PresenceFilter("accepted_at", help_text="Whether a person accepted its findings.")
+    mismatched = PresenceFilter("mismatch", help_text="Whether the check of stored records found it different.")
+    pruned = PresenceFilter("pruned_at", help_text="Whether its records were dropped for their age.")
+    archived = PresenceFilter("archived_at", help_text="Whether its records are in the lake alone.")
 
     class Meta(DayRangeFilterSet.Meta):
         model = SourceDay
@@ -102,11 +91,9 @@ class SyncRunFilterSet(DayRangeFilterSet, SourceRelatedFilterSet):
     ends = ("from_day", "lt")
     subject = ChoicesFilter(*Subject.values, help_text="What it reads.")
     trigger = ChoicesFilter(*Trigger.values, help_text="What started it.")
-    finished = BooleanChoiceFilter(field_name="finished_at", lookup_expr="isnull", help_text="Whether it has ended.")
+    finished = PresenceFilter("finished_at", help_text="Whether it has ended.")
     failed = BooleanChoiceFilter(method="filter_failed", help_text="Whether any of its days failed.")
-    cancelled = BooleanChoiceFilter(
-        field_name="cancelled_at", lookup_expr="isnull", help_text="Whether a person cancelled its waiting days."
-    )
+    cancelled = PresenceFilter("cancelled_at", help_text="Whether a person cancelled its waiting days.")
 
     class Meta(DayRangeFilterSet.Meta):
         model = SyncRun
@@ -142,9 +129,7 @@ class RejectedRecordFilterSet(DayRangeFilterSet, SourceRelatedFilterSet):
     begins = ("day", "gte")
     ends = ("day", "lt")
     reason__contains = ContainsFilter("reason", "icontains")  # as its index has it
-    resolved = BooleanChoiceFilter(
-        field_name="resolved_at", lookup_expr="isnull", help_text="Whether a later read no longer had it."
-    )
+    resolved = PresenceFilter("resolved_at", help_text="Whether a later read no longer had it.")
 
     class Meta(DayRangeFilterSet.Meta):
         model = RejectedRecord

@@ -8,7 +8,7 @@ from django.db.models import TextChoices
 
 from usage.data_quality.coverage import Coverage
 from usage.days import Day
-from usage.formatting import format_date
+from usage.formatting import format_count, format_date
 from usage.models import Source
 
 # A day is complete once it was read after its end, so a source is not behind before its next read.
@@ -128,6 +128,6 @@ def describe_switched_off(source: Source) -> str:
 
 def name_days(days: Sequence[date]) -> str:
     """Return the latest days, e.g. `3 Nov 2026, 4 Nov 2026 and 2 earlier days`."""
-    dates = ", ".join(f"{day.day} {day:%b %Y}" for day in days[-NAMED_DAYS:])
+    dates = ", ".join(map(format_date, days[-NAMED_DAYS:]))
     earlier = len(days) - NAMED_DAYS
-    return dates if earlier <= 0 else f"{dates} and {earlier:,} earlier {'day' if earlier == 1 else 'days'}"
+    return dates if earlier <= 0 else f"{dates} and {format_count(earlier, 'earlier day')}"

@@ -46,7 +46,6 @@ class SentinelAddress:
 
     @property
     def broker_options(self) -> dict[str, Any]:
-        """The options of Celery's transport."""
         return {"master_name": self.name, "sentinel_kwargs": self.sentinel_options}
 
 

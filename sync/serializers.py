@@ -10,6 +10,7 @@ from rest_framework import serializers
 from sync.engine.acceptance import LONGEST_REASON
 from sync.health import Condition, Health
 from sync.models import COUNTED, SyncRun
+from usage.api.serializers import SourceRelatedSerializer
 from usage.data_quality.coverage import get_coverage
 from usage.models import RejectedRecord, Restatement, Source, SourceDay
 
@@ -107,12 +108,10 @@ class SourceSerializer(serializers.ModelSerializer[Source]):
 
     @extend_schema_field(DirectorySerializer(allow_null=True))
     def get_directory(self, source: Any) -> dict[str, Any] | None:
-        """Return the directory of the source."""
         directory = getattr(source, "directory", None)  # the reverse of a one-to-one key raises AttributeError
         return None if directory is None else dict(DirectorySerializer(directory).data)
 
     def get_lag_seconds(self, source: Any) -> int:
-        """Return whole seconds."""
         return int(source.condition.lag.total_seconds())
 
 
@@ -126,12 +125,8 @@ def annotate_condition(sources: list[Source]) -> list[Source]:
     return sources
 
 
-class StoredDaySerializer(serializers.ModelSerializer[SourceDay]):
+class StoredDaySerializer(SourceRelatedSerializer):
     """The columns of a source day."""
-
-    source = serializers.SlugField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, help_text="The source's slug."
-    )
 
     class Meta:
         model = SourceDay
@@ -215,27 +210,19 @@ class RestatementSerializer(serializers.ModelSerializer[Restatement]):
         )
 
 
-class RejectedRecordSerializer(serializers.ModelSerializer[RejectedRecord]):
+class RejectedRecordSerializer(SourceRelatedSerializer):
     """A record that could not be stored as usage, as the vendor sent it, and the reason."""
-
-    source = serializers.SlugField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, help_text="The source's slug."
-    )
 
     class Meta:
         model = RejectedRecord
         fields = ("id", "source", "day", "payload", "reason", "first_seen_at", "last_seen_at", "resolved_at")
 
 
-class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
+class SyncRunSerializer(SourceRelatedSerializer):
     """One request to sync the days `[from_day, to_day)` of a source: its progress, cost and changes.
 
     With the subject `names` it is one read of the names of the source's ids.
     """
-
-    source = serializers.SlugField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, help_text="The source's slug."
-    )
 
     class Meta:
         model = SyncRun

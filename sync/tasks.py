@@ -13,7 +13,6 @@ import structlog
 from celery import shared_task
 from celery.app.task import Task
 from django.conf import settings
-from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from sync.engine import names
@@ -79,7 +78,7 @@ def check_stored_days(sent_at: str = "") -> None:
 
 def send_loads(source: Source) -> None:
     """Send a message for each day of a source that a worker may take now."""
-    claimable = SourceDay.objects.claimable(Now()).filter(source=source)[: max(count_free_slots(source), 0)].count()
+    claimable = SourceDay.objects.claimable().filter(source=source)[: max(count_free_slots(source), 0)].count()
     for _ in range(claimable):
         send(load, source.pk)
 

@@ -133,6 +133,12 @@ def web_server(django_db_setup: None) -> Iterator[Callable[..., int]]:
         yield cache(lambda **settings: stack.enter_context(serve_portal(**settings)))
 
 
+@pytest.fixture
+def port(web_server: Callable[..., int]) -> int:
+    """The port of a web server with the usual settings."""
+    return web_server()
+
+
 @pytest.fixture(scope="session")
 def session_browser() -> Iterator[Any]:
     """One Chromium for all tests of this process that look at pages; the fixture `browser` gives it to a module."""

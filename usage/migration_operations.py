@@ -29,7 +29,6 @@ class CreatePartitionedModel(migrations.CreateModel):
     def database_forwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: Any, to_state: Any
     ) -> None:
-        """Create the table, its constraints and its indexes."""
         model = to_state.apps.get_model(app_label, self.name)
         definitions, params = [], list[Any]()
         fields = model._meta.local_concrete_fields

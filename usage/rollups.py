@@ -107,11 +107,6 @@ def compare_rollups(kind: type[UsageRecord], source_day: SourceDay) -> tuple[Sto
     return StoredDay.from_row(row[: -len(counts)]), differences
 
 
-def count_differences(kind: type[UsageRecord], source_day: SourceDay) -> dict[str, int]:
-    """Return how many rows of each roll-up (by model name) differ from the day's records; {} where none does."""
-    return compare_rollups(kind, source_day)[1]
-
-
 def list_tables(kind: type[UsageRecord]) -> list[type[Rollup]]:
     """Return the roll-ups of a kind."""
     return [table for table in ROLLUPS if table.kind is kind]
@@ -282,7 +277,7 @@ def check_rollups(pk: int) -> dict[str, int]:
         day = days.get(pk=pk)
         if day.pruned_at is not None or (not day.rolled_up and day.records):
             return {}
-        return {name: count for kind in KINDS.values() for name, count in count_differences(kind, day).items()}
+        return {name: count for kind in KINDS.values() for name, count in compare_rollups(kind, day)[1].items()}
 
 
 def list_orphans() -> list[tuple[str, date, str]]:

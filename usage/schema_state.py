@@ -12,6 +12,8 @@ from typing import Final
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
+from usage.locks import open_lock_transaction
+
 OLDER: Final = "The schema of the database is older than the code: run manage.py migrate."
 NEWER: Final = "The schema of the database is newer than the code: install the version that it was migrated with."
 APPLIED: Final = "SELECT app, name FROM django_migrations"
@@ -59,19 +61,10 @@ def hold_schema() -> None:
 
 @contextmanager
 def change_schema(announce: Callable[[str], object]) -> Iterator[None]:
-    """Lock writers of usage out for the time of the block; waits for running merges, which is announced.
-
-    The lock ends with a transaction, so that it works through a pooler; the transaction has its own connection, for the
-    block has many transactions.
-    """
-    lock_connection = connection.copy()
-    try:
-        lock_connection.set_autocommit(False)
-        with lock_connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [KEY])
-            if cursor.fetchone() != (True,):
-                announce("Waiting for workers that store a day …")
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [KEY])
+    """Lock writers of usage out for the time of the block; waits for running merges, which is announced."""
+    with open_lock_transaction() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [KEY])
+        if cursor.fetchone() != (True,):
+            announce("Waiting for workers that store a day …")
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [KEY])
         yield
-    finally:
-        lock_connection.close()

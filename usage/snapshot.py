@@ -1,10 +1,10 @@
 """Snapshots: one state of the database for all queries of an export."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from django.conf import settings
@@ -31,6 +31,13 @@ class Snapshot:
 
     connection: BaseDatabaseWrapper
     as_of: datetime
+
+    def fetch(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query in this state."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
     @contextmanager
     def share(self) -> Iterator[None]:

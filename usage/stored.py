@@ -17,6 +17,11 @@ from usage.models import SourceDay, UsageRecord
 RECORD_DIGEST = "('x' || left(md5(t.id || ':' || t.revision), 16))::bit(64)::bigint"
 
 
+def format_digest(total: Any) -> str:
+    """Return the digest of a manifest, from the sum of its RECORD_DIGEST."""
+    return f"{int(total) % 2**64:016x}"
+
+
 @dataclass(frozen=True, slots=True)
 class StoredDay:
     """The records of a day as they are stored; `sums`: by measure or unit, as text with all their digits."""

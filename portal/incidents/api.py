@@ -13,7 +13,7 @@ from portal.incidents.access import acknowledge, filter_visible
 from portal.incidents.filters import IncidentFilterSet
 from portal.incidents.models import Incident
 from portal.incidents.serializers import IncidentSerializer
-from sync.api import Conflict
+from sync.api import Conflict, get_caller_name
 from usage.api.access import get_access
 from usage.api.views import ReadViewSet
 from usage.columns import get_columns
@@ -31,11 +31,6 @@ class IncidentViewSet(ReadViewSet):
     orderings = {"opened_at": ("opened_at", "id")}
     http_method_names = ["get", "head", "post"]
 
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """The names of the query parameters besides the filters; `acknowledge` has no `fields`."""
-        return ("format",) if self.action == "acknowledge" else super().parameters
-
     def get_queryset(self) -> QuerySet[Any]:
         """Return the incidents that the request may see; those of tokens are for staff who see all tokens."""
         access = get_access(self.request)
@@ -48,7 +43,6 @@ class IncidentViewSet(ReadViewSet):
     def acknowledge(self, request: Request, pk: str) -> HttpResponse:
         """Record that the caller looks after an open incident; its reminders end."""
         incident: Incident = self.get_object()
-        access = get_access(request)
-        if not acknowledge(incident, access.name if access else ""):
+        if not acknowledge(incident, get_caller_name(request)):
             raise Conflict("The incident is resolved, or acknowledged already.")
         return self.build_row_response(self.get_queryset().filter(pk=incident.pk), get_columns(IncidentSerializer))

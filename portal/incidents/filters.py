@@ -2,7 +2,7 @@
 
 from portal.incidents.conditions import ConditionKind
 from portal.incidents.models import Incident, Severity
-from usage.api.filters import BooleanChoiceFilter, ChoicesFilter, SourceRelatedFilterSet
+from usage.api.filters import ChoicesFilter, PresenceFilter, SourceRelatedFilterSet
 
 
 class IncidentFilterSet(SourceRelatedFilterSet):
@@ -10,10 +10,8 @@ class IncidentFilterSet(SourceRelatedFilterSet):
 
     condition = ChoicesFilter(*ConditionKind.values, help_text="What is wrong.")
     severity = ChoicesFilter(*Severity.values, help_text="How urgent it is.")
-    resolved = BooleanChoiceFilter(field_name="resolved_at", lookup_expr="isnull", help_text="Whether it has ended.")
-    acknowledged = BooleanChoiceFilter(
-        field_name="acknowledged_at", lookup_expr="isnull", help_text="Whether somebody looks after it."
-    )
+    resolved = PresenceFilter("resolved_at", help_text="Whether it has ended.")
+    acknowledged = PresenceFilter("acknowledged_at", help_text="Whether somebody looks after it.")
 
     class Meta:
         model = Incident

@@ -18,7 +18,6 @@ from django.conf import settings
 from django.http import HttpRequest
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from redis import Redis
 
 from portal.cache import get_redis
 from portal.environment import is_web_server
@@ -99,13 +98,13 @@ def name_route(request: HttpRequest) -> str:
 
 def collect_requests() -> Iterable[Metric]:
     """Yield the metrics of all requests; raises RedisError."""
-    redis = get_redis(settings.REDIS_URL).client
+    redis: Any = get_redis(settings.REDIS_URL).client  # its annotations are of both clients, also the asynchronous
     yield build_counter(redis)
     yield build_histogram(redis)
     yield from build_process_gauges(redis)
 
 
-def build_counter(redis: Redis) -> Metric:
+def build_counter(redis: Any) -> Metric:
     """Return the number of requests by route, method and status."""
     labels = ["route", "method", "status"]
     counter = CounterMetricFamily("portal_http_requests", "Requests that were answered.", labels=labels)
@@ -118,7 +117,7 @@ def build_counter(redis: Redis) -> Metric:
     return counter
 
 
-def build_histogram(redis: Redis) -> Metric:
+def build_histogram(redis: Any) -> Metric:
     """Return the durations of requests by route, until their answers began."""
     histogram = HistogramMetricFamily(
         "portal_http_request_duration_seconds", "Time until an answer began.", labels=["route"]
@@ -136,10 +135,10 @@ def build_histogram(redis: Redis) -> Metric:
     return histogram
 
 
-def build_process_gauges(redis: Redis) -> Iterable[Metric]:
+def build_process_gauges(redis: Any) -> Iterable[Metric]:
     """Yield how many web processes there are, and how many exports they make."""
-    processes = sorted(read_set(redis, PROCESSES))
-    counts = read_values(redis, [f"{PROCESSES}:{process}" for process in processes])
+    processes = sorted(name.decode() for name in redis.smembers(PROCESSES))
+    counts = redis.mget([f"{PROCESSES}:{process}" for process in processes]) if processes else []
     if ended_processes := [process for process, count in zip(processes, counts, strict=True) if count is None]:
         redis.srem(PROCESSES, *ended_processes)
     live = [int(count) for count in counts if count is not None]
@@ -149,19 +148,6 @@ def build_process_gauges(redis: Redis) -> Iterable[Metric]:
     )
 
 
-def read_hash(redis: Redis, key: str) -> dict[str, float]:
+def read_hash(redis: Any, key: str) -> dict[str, float]:
     """Return a hash of numbers."""
-    stored: Any = redis.hgetall(key)
-    return {name.decode(): float(number) for name, number in stored.items()}
-
-
-def read_set(redis: Redis, key: str) -> set[str]:
-    """Return a set of names."""
-    stored: Any = redis.smembers(key)
-    return {name.decode() for name in stored}
-
-
-def read_values(redis: Redis, keys: list[str]) -> list[bytes | None]:
-    """Return the values of keys, None for those that are gone."""
-    stored: Any = redis.mget(keys) if keys else []
-    return list(stored)
+    return {name.decode(): float(number) for name, number in redis.hgetall(key).items()}

@@ -25,7 +25,7 @@ from usage.standby import STANDBY, get_replica_lag
 def collect_queue(source_ids: frozenset[int] | None) -> Iterable[Metric]:
     """Yield how many days of these sources (None: all) may be read now, and for how long the oldest was due."""
     visible = Q() if source_ids is None else Q(source__in=source_ids)
-    due = SourceDay.objects.claimable(Now()).filter(visible, source__in=Source.objects.running())
+    due = SourceDay.objects.claimable().filter(visible, source__in=Source.objects.running())
     queue = due.aggregate(days=Count("pk"), since=Min("due_at"))
     wait_seconds = (get_database_time() - queue["since"]).total_seconds() if queue["since"] else 0
     yield GaugeMetricFamily("portal_queue_days", "Source days that may be read now.", queue["days"])

@@ -18,6 +18,7 @@ from usage.exports import compute_totals
 from usage.models import SavedView
 from usage.ranges import RANGES
 from usage.snapshot import consistent_snapshot
+from usage.stored import format_digest
 from usage.summaries.combined import build_filterset as build_kind_filterset
 from usage.summaries.combined import list_reported_kinds
 from usage.summaries.metrics import METRICS
@@ -138,7 +139,7 @@ def compute_state(kind: SummaryKind, filterset: Any, request: HttpRequest) -> tu
         rows = filter_by_staff_scope(model.objects.all(), request, "source_id")
         totals = compute_totals(kind_filterset.filter_queryset(rows), kind_filterset)
         records, digest = records + totals["rows"], digest + int(totals["digest"], 16)
-    return records, f"{digest % 2**64:016x}"
+    return records, format_digest(digest)
 
 
 def drop_end(data: QueryDict) -> QueryDict:

@@ -115,7 +115,7 @@ def count_free_slots(source: Source, *, for_names: bool = False) -> int:
 
 def get_next_day(source: Source, run: SyncRun | None) -> SourceDay | None:
     """Return the day to read next, locked: those that never failed first, the most recent first."""
-    days = SourceDay.objects.claimable(Now()).filter(source=source)
+    days = SourceDay.objects.claimable().filter(source=source)
     if run is not None:
         waiting_run_days = SyncRunDay.objects.filter(
             run=run, source_day=OuterRef("pk"), outcome=SyncRunDay.Outcome.WAITING

@@ -38,7 +38,7 @@ def open_reader(
         vendor.build_authorization(get_credential(source)),
         hosts=vendor.hosts,
         allowed_hosts=settings.PORTAL_ALLOWED_VENDOR_HOSTS,
-        bounds=bounds or Bounds.from_settings(),
+        bounds=bounds,
         limiter=limiter,
         before_request=before_request,
     ) as http:

@@ -34,15 +34,13 @@ READS_OF_A_CHANGING_LISTING = 4
 Progress = Callable[[int], None]
 
 
-def load_next(
-    source_id: int, *, worker: str = "", run: SyncRun | None = None, progress: Progress | None = None
-) -> LoadAttempt | None:
+def load_next(source_id: int, *, run: SyncRun | None = None, progress: Progress | None = None) -> LoadAttempt | None:
     """Claim and load the next due day of a source, or of one `run` of it; returns None where no day is due.
 
     Never raises for what a vendor or a record does: the returned attempt tells how it ended. `progress` is called with
     the number of records of each page.
     """
-    claim = claim_day(source_id, worker or get_worker_name(), run)
+    claim = claim_day(source_id, get_worker_name(), run)
     if claim is None:
         return None
     load(claim, progress)

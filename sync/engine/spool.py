@@ -66,7 +66,6 @@ class Digest:
         self.count = 0
 
     def add(self, rows: Sequence[bytes]) -> None:
-        """Add encoded `rows`."""
         digests = b"".join([blake2b(row, digest_size=16).digest() for row in rows])
         # All numbers at once: one by one takes longer than the hashes.
         halves = unpack(f"<{2 * len(rows)}Q", digests)

@@ -81,12 +81,9 @@ def read_body(
 
     Raises InvalidResponse for more than `bounds.max_bytes` of either, IncompleteBody for a body without its end.
     """
-    packing = headers.get("content-encoding", "").strip().lower() or "identity"
-    if packing != "identity" and packing not in GZIP_NAMES:
-        raise InvalidResponse(f"The answer came packed as {packing[:40]!r}, which was not requested.")
+    gunzip = create_decoder(headers, bounds.max_bytes)
     if get_content_length(headers) > bounds.max_bytes:
         raise build_size_error(bounds.max_bytes)
-    gunzip = GzipDecoder(bounds.max_bytes) if packing in GZIP_NAMES else None
     parts: list[bytes] = []
     size = 0
     for chunk in stream:
@@ -106,13 +103,10 @@ def read_excerpt(stream: Iterable[bytes], headers: httpx2.Headers, bounds: Bound
     The status is what matters: nothing that is wrong with the body is raised.
     """
     deadline.shorten(bounds.error_seconds)
-    packing = headers.get("content-encoding", "").strip().lower() or "identity"
-    if packing != "identity" and packing not in GZIP_NAMES:
-        return b""
-    gunzip = GzipDecoder(bounds.error_bytes) if packing in GZIP_NAMES else None
     excerpt = bytearray()
     size = 0
     try:
+        gunzip = create_decoder(headers, bounds.error_bytes)
         for chunk in stream:
             size += len(chunk)
             for part in gunzip.unpack(chunk) if gunzip else [chunk]:
@@ -122,6 +116,16 @@ def read_excerpt(stream: Iterable[bytes], headers: httpx2.Headers, bounds: Bound
     except (IncompleteBody, InvalidResponse, *NETWORK_ERRORS):
         pass
     return bytes(excerpt[: bounds.error_bytes])
+
+
+def create_decoder(headers: httpx2.Headers, max_bytes: int) -> GzipDecoder | None:
+    """Return what decompresses a body, None for a plain one; raises InvalidResponse for any other coding."""
+    coding = headers.get("content-encoding", "").strip().lower() or "identity"
+    if coding in GZIP_NAMES:
+        return GzipDecoder(max_bytes)
+    if coding != "identity":
+        raise InvalidResponse(f"The answer came packed as {coding[:40]!r}, which was not requested.")
+    return None
 
 
 def get_content_length(headers: httpx2.Headers) -> int:

@@ -130,18 +130,15 @@ class DeadlineStream(httpcore2.NetworkStream):
                     raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of `buffer`."""
         for start in range(0, len(buffer), WRITE_BYTES):
             self._stream.write(buffer[start : start + WRITE_BYTES], limit_timeout(timeout))
 
     def close(self) -> None:
-        """Close the connection."""
         self._stream.close()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        """Return the connection, encrypted."""
         try:
             return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, limit_timeout(timeout)))
         except BaseException:
@@ -149,7 +146,6 @@ class DeadlineStream(httpcore2.NetworkStream):
             raise
 
     def get_extra_info(self, info: str) -> Any:
-        """Return information on the underlying socket."""
         return self._stream.get_extra_info(info)
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from sync.api_messages import APIRequest, APIResponse
+from sync.errors import OptionsError
 from sync.http import VendorHTTP
 from sync.vendors.names import NameListing
 from usage.days import Day
@@ -127,8 +128,6 @@ class VendorReader(ABC):
     @classmethod
     def parse_options(cls, options: Mapping[str, Any]) -> Any:
         """Return `options` as `options_type`; raises OptionsError that names the option and what is allowed."""
-        from sync.errors import OptionsError
-
         try:
             return msgspec.convert(dict(options), cls.options_type, strict=False)
         except msgspec.ValidationError as error:

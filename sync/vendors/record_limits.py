@@ -61,7 +61,6 @@ class Alterations:
         self.dropped[name] = self.dropped.get(name, 0) + number
 
     def add(self, part: "Alterations") -> None:
-        """Add the alterations of a part of the record."""
         self.cut |= part.cut
         self.replaced |= part.replaced
         for name, number in part.dropped.items():

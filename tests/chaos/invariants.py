@@ -12,7 +12,7 @@ from sync.models import LoadAttempt
 from tests.chaos.oracle import Oracle
 from tests.support.vendor_truth import get_kind
 from usage.models import DayState, RecipeUsage, Source, SourceDay, UsageRecord, Verification
-from usage.rollups import count_differences
+from usage.rollups import compare_rollups
 from usage.snapshot import consistent_snapshot
 
 LONGEST_WAIT = timedelta(days=1, minutes=5)
@@ -40,7 +40,7 @@ def check_sums(day: SourceDay) -> Iterator[str]:
     stored_sums = {name: Decimal(total) for name, total in day.sums.items()}
     if (sums := add_up(kind, records)) != {name: total for name, total in stored_sums.items() if total}:
         yield f"{day} says {stored_sums} and its records add up to {sums}"
-    if day.rolled_up and (wrong := count_differences(kind, day)):
+    if day.rolled_up and (wrong := compare_rollups(kind, day)[1]):
         yield f"{day}: roll-ups differ from the records: {wrong}"
 
 

@@ -2,9 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from io import StringIO
-from typing import Any
 
 import pytest
 import structlog
@@ -20,6 +18,7 @@ from sync.heartbeats import Heartbeat, get_ages
 from sync.models import LoadAttempt
 from tests.support.processes import WAIT_SECONDS, wait_for
 from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, read_day
+from usage.locks import open_lock_transaction
 from usage.models import DayState, Source, SourceDay
 from usage.schema_state import KEY, NEWER, hold_schema
 
@@ -72,17 +71,6 @@ def test_a_day_whose_schema_changed_while_it_was_read_is_read_again_later(source
     assert read_day(source).outcome == LoadAttempt.Outcome.LOADED
 
 
-@contextmanager
-def open_transaction(statement: str) -> Iterator[Any]:
-    """Run a statement in a transaction of another connection, which stays open for the time of the block."""
-    with closing(connection.copy()) as second_connection:
-        second_connection.set_autocommit(False)
-        with second_connection.cursor() as cursor:
-            cursor.execute(statement)
-            yield second_connection
-        second_connection.rollback()  # closed alone, the connection would keep its locks until the server has noticed
-
-
 def migrate_in_thread(result: threading.Event) -> threading.Thread:
     def run() -> None:
         try:
@@ -128,7 +116,8 @@ def test_a_table_that_is_in_use_holds_up_migrate_and_nobody_else(
             transaction.set_rollback(True)
 
     monkeypatch.setattr("django.core.management.commands.migrate.Command.handle", change)
-    with open_transaction("LOCK TABLE usage_source IN ACCESS SHARE MODE"):
+    with open_lock_transaction() as cursor:
+        cursor.execute("LOCK TABLE usage_source IN ACCESS SHARE MODE")
         with pytest.raises(CommandError, match="A table is in use for too long"):
             call_command("migrate")
     call_command("migrate")

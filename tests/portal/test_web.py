@@ -42,12 +42,6 @@ def secret() -> str:
     return create_token("test")[1]
 
 
-@pytest.fixture
-def port(web_server: Callable[..., int]) -> int:
-    """The portal behind its web server."""
-    return web_server()
-
-
 def get(port: int, path: str, secret: str = "", seconds: float = 30) -> tuple[int, bytes]:
     """Return status and body of a GET."""
     headers = {"Authorization": f"Bearer {secret}"} if secret else {}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
+import pytest
 from django.http import HttpResponse
 from django.test import Client
 
@@ -22,6 +23,12 @@ def create_api_client(*scopes: str, sources: Sequence[Source] | None = None) -> 
     """Return a client whose requests carry a new token with these scopes, by default those that read."""
     _, secret = create_token("test", scopes or READ, sources=sources)
     return Client(headers={"Authorization": f"Bearer {secret}"})
+
+
+@pytest.fixture
+def client(db: None) -> Client:
+    """A program that may read everything."""
+    return create_api_client()
 
 
 def get(client: Client, address: str, **query: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import stamina
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -51,12 +50,6 @@ TOTAL = {
     "region_id": 76,
     "volume_type": "standard",
 }
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=6, cap=True):
-        yield
 
 
 @pytest.fixture

@@ -112,3 +112,13 @@ def assert_lake_matches() -> None:
 def list_old_columns(kind: type[UsageRecord]) -> list[Column]:
     """Return the columns of a table of usage before it had runners."""
     return [column for column in get_lake_columns(kind) if column.name != "runner_id"]
+
+
+def die_after(step: Callable[..., object]) -> Callable[..., None]:
+    """Return a step after which the process ends."""
+
+    def die(*args: Any, **kwargs: Any) -> None:
+        step(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    return die

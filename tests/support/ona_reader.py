@@ -7,12 +7,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import stamina
 
 from sync.http import Bounds, VendorHTTP
 from sync.sandbox.world import World
 from sync.vendors.base import Account, Comparison, Page
 from sync.vendors.ona.reader import Reader
+from tests.support import vendor_readers
 from tests.support.sandbox_server import SandboxServer
 from usage.days import Day
 from usage.models import EnvironmentRow
@@ -29,12 +29,6 @@ RECORD = {
     "createdAt": "2026-11-03T10:00:00.5Z",
     "stoppedAt": "2026-11-03T12:00:00Z",
 }
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=6, cap=True):
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -69,12 +63,7 @@ def ona(sandbox: SandboxServer) -> Iterator[Reader]:
 
 def read_pages(reader: Reader, day: Day = DAY) -> tuple[list[Page], Comparison]:
     """Return all pages of a day and the comparison with the vendor's checksum."""
-    iterator, pages = reader.pages(day), []
-    while True:
-        try:
-            pages.append(next(iterator))
-        except StopIteration as end:
-            return pages, end.value
+    return vendor_readers.read_pages(reader, day)
 
 
 def list_rows(reader: Reader, day: Day = DAY) -> list[EnvironmentRow]:

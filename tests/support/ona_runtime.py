@@ -9,7 +9,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import stamina
 from pytest_httpserver import HTTPServer
 
 from sync.http import Bounds, VendorHTTP
@@ -24,12 +23,6 @@ from usage.days import Day
 DAY = Day.of(date(2026, 9, 29), "UTC")
 NOW = datetime(2026, 10, 10, 15, tzinfo=UTC)
 ANSWER = {"totalRuntimeSeconds": "5400", "trend": 0.5}
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=6, cap=True):
-        yield
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.support.raw_vendor import build_client
 
 @pytest.fixture(autouse=True)
 def _without_waiting() -> Iterator[None]:
-    """Retry at once; the one test of waiting itself switches this off."""
+    """Retry at once, in all tests of a folder whose conftest has this; the one test of waiting switches it off."""
     with stamina.set_testing(True, attempts=6, cap=True):
         yield
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import stamina
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -50,12 +49,6 @@ RECIPE_HOUR = {
     "job_succeeded_count": 5,
     "job_failed_count": 1,
 }
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=6, cap=True):
-        yield
 
 
 @pytest.fixture

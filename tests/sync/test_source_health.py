@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from sync.health import Health
-from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.api_clients import API, get, get_problem_details
+from tests.support.api_clients import client as client
 from tests.support.factories import FIRST_DAY, SourceDayFactory, SourceFactory
 from usage.models import DayState, Source, SourceDay
 
@@ -38,11 +39,6 @@ def read_source(slug: str = "a", days: int = 3, **fields: Any) -> Source:
             records=5,
         )
     return source
-
-
-@pytest.fixture
-def client() -> Client:
-    return create_api_client()
 
 
 def get_health(client: Client) -> tuple[str, str]:

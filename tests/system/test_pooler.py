@@ -41,7 +41,7 @@ from tests.support.vendor_truth import (
 )
 from tests.system.pgbouncer import run_pgbouncer
 from usage.models import KINDS, DayState, Source, SourceDay
-from usage.rollups import count_differences
+from usage.rollups import compare_rollups
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAYS = 2  # before today
@@ -127,7 +127,7 @@ def describe_day(source: Source, on: date, truth: Any) -> list[str]:
         lines.append(f"{source} {on} is {day.state}: {day.error}")
     if day.records != len(stored):
         lines.append(f"{source} {on} counts {day.records} records and holds {len(stored)}")
-    if differences := count_differences(get_kind(source), day):
+    if differences := compare_rollups(get_kind(source), day)[1]:
         lines.append(f"{source} {on}: roll-ups differ: {differences}")
     return [line for line in lines if line]
 

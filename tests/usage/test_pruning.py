@@ -10,7 +10,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
-from tests.support.api_clients import create_api_client, get
+from tests.support.api_clients import client as client
+from tests.support.api_clients import get
 from tests.support.database import keep_rows
 from tests.support.factories import EnvironmentUsageFactory, SourceDayFactory, SourceFactory
 from usage.data_quality import assess_intervals
@@ -79,12 +80,6 @@ def list_refusals(month: date = MONTH) -> list[str]:
         drop_month(month)
     assert not SourceDay.objects.filter(pruned_at__isnull=False).exists()
     return [str(obstacle) for obstacle in error.value.obstacles]
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def test_a_month_is_dropped_in_a_moment_and_gives_its_space_back(source: Source) -> None:

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from tests.support.api_clients import API, create_api_client, get
+from tests.support.api_clients import API, get
+from tests.support.api_clients import client as client
 from tests.usage.test_pruning import KEPT, MONTH, RANGE, list_month_tables, store_month
 from usage.models import EnvironmentUsage, Source
 from usage.pruning import TablesBusy, drop_month
@@ -19,12 +20,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def source() -> Source:
     """A source with a final month, of which every day has a run, and a day of the month after."""
     return store_month()
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def test_no_answer_from_records_is_complete_over_a_pruned_day(source: Source, client: Client) -> None:

@@ -36,7 +36,7 @@ from usage.models import (
 from usage.rollups import (
     ROLLUPS,
     choose_rollup,
-    count_differences,
+    compare_rollups,
     get_last_stop_day,
     is_rolled_up,
     roll_up_days,
@@ -366,4 +366,4 @@ def test_the_last_stop_day_bounds_the_records_that_touch_some_dates(source: Sour
     assert get_last_stop_day([source.pk], DAY, DAY + timedelta(days=3)) == late
     assert get_last_stop_day([source.pk + 1], DAY, DAY + timedelta(days=3)) == DAY + timedelta(days=2)
     assert get_last_stop_day([source.pk], DAY, late + timedelta(days=9)) == late + timedelta(days=8)
-    assert count_differences(EnvironmentUsage, SourceDay.objects.get(day=late)) == {}
+    assert compare_rollups(EnvironmentUsage, SourceDay.objects.get(day=late))[1] == {}

@@ -10,7 +10,8 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils.dateparse import parse_datetime
 
-from tests.support.api_clients import create_api_client, get
+from tests.support.api_clients import client as client
+from tests.support.api_clients import get
 from tests.support.factories import FIRST, EnvironmentUsageFactory, SourceDayFactory, SourceFactory
 from usage import standby
 from usage.models import EnvironmentUsage, Restatement, Source
@@ -19,12 +20,6 @@ from usage.watermark import get_watermark, hold_watermark
 
 pytestmark = pytest.mark.django_db(transaction=True)
 START = "2026-01-01"
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 class OtherWorker:

@@ -6,7 +6,8 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 
 from usage.api.access import get_name_access
-from usage.api.filters import BooleanChoiceFilter, ChoicesFilter, ContainsFilter, SourceRelatedFilterSet, TextsFilter
+from usage.api.filters import ChoicesFilter, ContainsFilter, PresenceFilter, SourceRelatedFilterSet, TextsFilter
+from usage.api.serializers import SourceRelatedSerializer
 from usage.api.views import ReadViewSet
 from usage.columns import TEXT, Column, get_columns, select_columns
 from usage.directory.lookup import annotate_shown_names
@@ -19,21 +20,16 @@ class DirectoryFilterSet(SourceRelatedFilterSet):
     kind = ChoicesFilter(*NameKind.values, help_text="What the ids are of.")
     vendor_id = TextsFilter(help_text="The ids as usage has them, comma-separated.")
     name__contains = ContainsFilter("shown", "icontains")
-    gone = BooleanChoiceFilter(
-        field_name="gone_at", lookup_expr="isnull", help_text="Whether the vendor no longer lists it."
-    )
+    gone = PresenceFilter("gone_at", help_text="Whether the vendor no longer lists it.")
 
     class Meta:
         model = DirectoryEntry
         fields: tuple[str, ...] = ()
 
 
-class DirectoryEntrySerializer(serializers.ModelSerializer[DirectoryEntry]):
+class DirectoryEntrySerializer(SourceRelatedSerializer):
     """The name that an id of a source has at its vendor today."""
 
-    source = serializers.SlugField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, help_text="The source's slug."
-    )
     name = serializers.CharField(
         read_only=True,
         help_text="The name. Of a user what PORTAL_PERSON_NAMES says, and empty without the scope person:read or the "

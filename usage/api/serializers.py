@@ -20,7 +20,15 @@ class ExactDecimalField(serializers.DecimalField):
         super().__init__(**{**kwargs, "max_digits": None, "decimal_places": None})
 
 
-class RecordSerializer(serializers.ModelSerializer[Any]):
+class SourceRelatedSerializer(serializers.ModelSerializer[Any]):
+    """A row with the slug of its source."""
+
+    source = serializers.SlugField(  # type: ignore[assignment]
+        source="source.slug", read_only=True, help_text="The source's slug."
+    )
+
+
+class RecordSerializer(SourceRelatedSerializer):
     """A record of usage, with the slug of its source."""
 
     serializer_field_mapping = {
@@ -28,9 +36,6 @@ class RecordSerializer(serializers.ModelSerializer[Any]):
         NumericField: ExactDecimalField,
     }
 
-    source = serializers.SlugField(  # type: ignore[assignment]
-        source="source.slug", read_only=True, help_text="The source's slug."
-    )
     first_seen_at = serializers.DateTimeField(read_only=True)
 
 

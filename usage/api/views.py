@@ -89,7 +89,9 @@ class ReadViewSet(AuthorizeFirstMixin, GenericViewSet[Any]):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        return ("fields", "format") if self.detail else (*KeysetPaginator.query_params, "format")
+        """The names of the query parameters besides the filters."""
+        names = {"list": KeysetPaginator.query_params, "retrieve": ("fields",)}
+        return (*names.get(self.action, ()), "format")
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Return one page of the filtered rows."""
@@ -170,9 +172,7 @@ class UsageViewSet(ReadViewSet):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The names of the query parameters besides the filters; an export has no pages, a manifest no columns."""
-        if self.action == "export_manifest":
-            return ("format",)
+        """The names of the query parameters besides the filters; an export has no pages."""
         paging = {"cursor", "page_size", "count"} if self.export_format else set()
         export_params = ("bom",) if self.action == "list" else ()
         return (*(name for name in super().parameters if name not in paging), *export_params)

@@ -23,7 +23,7 @@ from usage.directory.lookup import get_directory_version
 from usage.exports.archive import ArchivedRange, ExportPart, find_archive
 from usage.models import SourceDay, UsageRecord
 from usage.rollups import BEYOND_COUNTS, MISSING_COUNTS
-from usage.stored import RECORD_DIGEST
+from usage.stored import RECORD_DIGEST, format_digest
 from usage.summaries.combined import QUANTITIES
 from usage.summaries.metrics import METRICS_BY_KIND
 from usage.summaries.query import build_query
@@ -67,7 +67,7 @@ def compute_totals(queryset: QuerySet[Any], filterset: Any) -> dict[str, Any]:
     return {
         "rows": sum(int(count) for _, count, *_ in groups),
         "sums": [line for row in groups for line in build_sums(queryset.model.measures, row)],
-        "digest": f"{total % 2**64:016x}",
+        "digest": format_digest(total),
         "last_changed_at": format_iso(max((changed for _, _, changed, *_ in groups), default=None)),
     }
 

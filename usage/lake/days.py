@@ -14,14 +14,14 @@ from django.db.models import DateField, F, Q, QuerySet
 from django.db.models.functions import Cast, TruncMonth
 from pyiceberg.table import Table
 
-from usage.columns import Statement, build_select
+from usage.columns import build_select
 from usage.data_quality import VENDOR_KINDS
 from usage.days import first_of_next_month
 from usage.lake.catalog import DAYS_SCHEMA
 from usage.lake.files import Key
 from usage.models import KIND_NAMES, SourceDay, UsageRecord
 from usage.snapshot import Snapshot
-from usage.stored import RECORD_DIGEST
+from usage.stored import RECORD_DIGEST, format_digest
 
 Row = dict[str, Any]
 # Read from PostgreSQL, and the same in the lake unless a day has changed.
@@ -114,7 +114,8 @@ def list_stored_months(snapshot: Snapshot) -> list[date]:
     """Return the months that have days which were read and not pruned, the latest first."""
     days = SourceDay.objects.readable().filter(loaded_at__isnull=False)
     months = days.annotate(month=Cast(TruncMonth("day"), DateField())).order_by("-month").distinct()
-    return [month for (month,) in fetch(snapshot, build_select(months, ["month"]))]
+    statement = build_select(months, ["month"])
+    return [month for (month,) in snapshot.fetch(statement.sql, statement.params)]
 
 
 def read_source_days(snapshot: Snapshot, month: date) -> Iterator[tuple[int, str, Row]]:
@@ -130,16 +131,9 @@ def read_source_days(snapshot: Snapshot, month: date) -> Iterator[tuple[int, str
     for name, condition in PATHS.items():
         days = days.annotate(**{f"is_{name}": condition})
         paths[names.index(name)] = f"is_{name}"
-    for source_id, vendor, *values in fetch(snapshot, build_select(days, ["source_id", "vendor", *paths])):
+    statement = build_select(days, ["source_id", "vendor", *paths])
+    for source_id, vendor, *values in snapshot.fetch(statement.sql, statement.params):
         yield source_id, vendor, dict(zip(names, values, strict=True))
-
-
-def fetch(snapshot: Snapshot, statement: Statement) -> list[tuple[Any, ...]]:
-    """Return the rows of a query in the state of the snapshot."""
-    with snapshot.connection.cursor() as cursor:
-        cursor.execute(statement.sql, statement.params)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
 
 
 def select_records(kind: type[UsageRecord], source_id: int, row: Row) -> QuerySet[Any]:
@@ -154,9 +148,6 @@ def select_records(kind: type[UsageRecord], source_id: int, row: Row) -> QuerySe
 def compute_stored_digest(snapshot: Snapshot, records: QuerySet[Any]) -> str:
     """Return the digest of the manifest of these records as PostgreSQL has them."""
     inner = build_select(records.order_by(), ["id", "revision"])
-    with snapshot.connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT coalesce(sum({RECORD_DIGEST}), 0) FROM ({inner.sql}) AS t (id, revision)",  # noqa: S608 (our own names)
-            inner.params,
-        )
-        return f"{int(cursor.fetchone()[0]) % 2**64:016x}"
+    sql = f"SELECT coalesce(sum({RECORD_DIGEST}), 0) FROM ({inner.sql}) AS t (id, revision)"  # noqa: S608 (our own names)
+    ((total,),) = snapshot.fetch(sql, inner.params)
+    return format_digest(total)

@@ -6,7 +6,7 @@ in between leaves tables of usage that are ahead of `days`, and the next publish
 """
 
 from collections.abc import Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -15,7 +15,6 @@ from typing import Final
 import pyarrow as pa
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.update.snapshot import ManageSnapshots
@@ -27,6 +26,7 @@ from usage.lake.catalog import DAYS_SCHEMA, Lake, get_lake_columns, get_table_na
 from usage.lake.days import DayChange, Row, find_changes, read_days, renew_days
 from usage.lake.files import Key, commit_files, exchange_files, list_files, renew_files, write_file
 from usage.lake.tags import SNAPSHOT_OF, align_tags, get_tag_age, name_tag
+from usage.locks import open_lock_transaction
 from usage.snapshot import Snapshot, open_snapshot
 
 logger = structlog.get_logger(__name__)
@@ -70,20 +70,11 @@ def publish(*, only_if_due: bool = False) -> Published | None:
 def hold_lock() -> Iterator[bool]:
     """Hold the lock of the publisher for the block; yields False where another process has it.
 
-    It ends with its transaction, and so with the process. The transaction has a connection of its own, so that the
-    block may have others. The state to publish is read once the lock is granted.
+    The state to publish is read once the lock is granted.
     """
-    lock_connection = connection.copy()
-    try:
-        lock_connection.set_autocommit(False)
-        with lock_connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [PUBLISHER_LOCK])
-            yield bool(cursor.fetchone()[0])
-    finally:
-        # Closing alone would release the lock a moment later.
-        with suppress(DatabaseError):
-            lock_connection.rollback()
-        lock_connection.close()
+    with open_lock_transaction() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [PUBLISHER_LOCK])
+        yield bool(cursor.fetchone()[0])
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import structlog
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connection
 from django.db.models import TextField
 from pyarrow import compute
 from pyiceberg.catalog.sql import SqlCatalog
@@ -210,11 +210,8 @@ def rank_texts(engine: duckdb.DuckDBPyConnection, snapshot: Snapshot, names: Seq
     engine.execute("ALTER TABLE stored RENAME TO records")
     for name in names:
         values = engine.execute(f"SELECT DISTINCT {quote(name)} FROM records").fetchall()  # noqa: S608 (our own names)
-        with snapshot.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT value FROM unnest(%s::text[]) AS value ORDER BY value", [[value for (value,) in values]]
-            )
-            ordered = [value for (value,) in cursor.fetchall()]
+        sort = "SELECT value FROM unnest(%s::text[]) AS value ORDER BY value"
+        ordered = [value for (value,) in snapshot.fetch(sort, [[value for (value,) in values]])]
         engine.register(
             f"{name}_ranks", pa.table({"value": pa.array(ordered, pa.string()), "place": range(len(ordered))})
         )
@@ -284,14 +281,14 @@ def list_types(field: Any) -> list[tuple[str, str]]:
     """Return the columns that rows have for a field, with their types."""
     if is_number(field):
         return [(field.column, "numeric"), (f"{field.column}_exact", "numeric"), (f"{field.column}_scale", "integer")]
-    return [(field.column, str(field.db_type(connections[DEFAULT_DB_ALIAS])))]
+    return [(field.column, str(field.db_type(connection)))]
 
 
 def render_field(field: Any) -> str:
     """Return the SQL of a field, from the columns of rows."""
     name = quote(field.column)
     if field.generated:
-        sql, _ = field.generated_sql(connections[DEFAULT_DB_ALIAS])
+        sql, _ = field.generated_sql(connection)
         return str(sql)
     if is_number(field):
         exact, scale = quote(f"{field.column}_exact"), quote(f"{field.column}_scale")
@@ -306,4 +303,4 @@ def is_number(field: Any) -> bool:
 
 def quote(name: str | None) -> str:
     """Return a name for SQL."""
-    return connections[DEFAULT_DB_ALIAS].ops.quote_name(str(name))
+    return connection.ops.quote_name(str(name))

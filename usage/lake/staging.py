@@ -21,7 +21,7 @@ from usage.lake import LakeUnavailable
 from usage.lake.archive_tables import Archive, list_numbers
 from usage.lake.contents import Contents, build_record_hashes, build_revision_hashes, fetch_row
 from usage.models import RecordRevision, SourceDay, UsageRecord
-from usage.stored import RECORD_DIGEST, StoredDay, fill_default, read_stored_day
+from usage.stored import RECORD_DIGEST, StoredDay, fill_default, format_digest, read_stored_day
 
 TYPES: Final = {
     pa.string(): "text",
@@ -66,7 +66,7 @@ def stage_day(archive: Archive, kind: type[UsageRecord], day: SourceDay) -> Stag
     return StagedDay(
         read_stored_day(kind, day, table),
         Contents(*map(int, (*records, *revisions))),
-        f"{int(current[0]) % 2**64:016x}",
+        format_digest(current[0]),
     )
 
 

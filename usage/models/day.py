@@ -25,11 +25,10 @@ class SourceDayQuerySet(models.QuerySet["SourceDay"]):
         """Return the days whose records can be compared with what was read: here, or in the lake."""
         return self.filter(Q(pruned_at=None) | Q(archived_at__isnull=False), loaded_at__isnull=False)
 
-    def claimable(self, now: datetime | Now) -> Self:
+    def claimable(self) -> Self:
         """Return the days that a worker may take: due by now, or loading with a lease that has ended."""
-        return self.filter(
-            Q(state=DayState.DUE, due_at__lte=now) | Q(state=DayState.LOADING, lease_expires_at__lte=now)
-        )
+        is_due = Q(state=DayState.DUE, due_at__lte=Now())
+        return self.filter(is_due | Q(state=DayState.LOADING, lease_expires_at__lte=Now()))
 
     def with_status(self, now: datetime | Now | None = None) -> Self:
         """Annotate each day with its `status`, a value of DayStatus."""

@@ -62,7 +62,6 @@ class View:
         )
 
     def build_comments(self) -> list[str]:
-        """Return the statements of the comments on the view and its columns."""
         comments = {f"VIEW {self.identifier}": self.meaning} | {
             f"COLUMN {self.identifier}.{column.name}": column.meaning for column in self.columns
         }

@@ -7,7 +7,6 @@ vendor is named in request.py and, of the order of rows and of filters, in the s
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, time
 from typing import Any, Final
 from uuid import uuid4
 
@@ -21,6 +20,7 @@ from sync.vendors.gcore.request import (
     TagCondition,
     Tags,
     encode_error,
+    get_day_start,
     parse_report_request,
 )
 from sync.vendors.gcore.schema import NOT_TOTALLED, OWN_FIELDS, OWN_IDS, USAGE_REPORT, VARIANTS
@@ -140,9 +140,8 @@ class Mirror(VendorMirror):
         except InvalidReportRequest as error:
             body = encode_error(400, f"Validation Error: {error.fields}", uuid4().hex, invalid_fields=error.fields)
             return APIResponse(400, body)
-        first, end = query.get_day_range()
-        span = (datetime.combine(first, time(), UTC), datetime.combine(end, time(), UTC))
-        return APIResponse(200, build_report(self.source.pk, query), span=span)
+        first, end = map(get_day_start, query.get_day_range())
+        return APIResponse(200, build_report(self.source.pk, query), span=(first, end))
 
     @classmethod
     def build_error(cls, status: int, message: str) -> APIResponse:

@@ -1,16 +1,15 @@
 """Gcore's checksum: the totals of a day against the exact sums of its rows."""
 
 from collections.abc import Iterable, Iterator
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sync.vendors.gcore.mapping import get_region_id
 from sync.vendors.gcore.schema import NOT_TOTALLED, OWN_FIELDS, VARIANTS, Total, parse_total
-from sync.vendors.record_limits import DIGITS, Alterations, fit_text
+from sync.vendors.record_limits import Alterations, fit_text
+from usage.decimals import EXACT
 from usage.models import ResourceRow
 
-# Sums never round: a context with room for every digit, which would rather raise.
-EXACTLY = Context(prec=3 * DIGITS, traps=[Inexact, InvalidOperation])
 SHARED = frozenset(Total.__struct_fields__)
 
 
@@ -45,7 +44,7 @@ class RowSums:
             row.region_id,
             tuple((name, str(fields.get(name))) for name in self.columns.get(row.resource_type, ())),
         )
-        self.sums[group] = EXACTLY.add(self.sums.get(group, Decimal(0)), row.consumed_quantity)
+        self.sums[group] = EXACT.add(self.sums.get(group, Decimal(0)), row.consumed_quantity)
         self.rows += 1
 
     def find_differences(self, count: int, totals: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -86,7 +85,7 @@ def sum_totals(totals: Iterable[dict[str, Any]]) -> dict[Group, Decimal]:
             get_region_id(total.region_id, total.region),
             tuple((name, str(fields[name])) for name in get_own_columns(fields)),
         )
-        sums[group] = EXACTLY.add(sums.get(group, Decimal(0)), total.billing_value)
+        sums[group] = EXACT.add(sums.get(group, Decimal(0)), total.billing_value)
     return sums
 
 

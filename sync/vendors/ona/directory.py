@@ -136,16 +136,13 @@ class DirectoryReader:
         return (Name(row.id, row.name) for row in self.list_rows(GROUPS, "groups", TeamOrGroup))
 
     def list_team_members(self, team_id: str) -> list[str]:
-        """Return the ids of the users of a team."""
         return [row.user_id for row in self.list_rows(TEAM_MEMBERS, "members", Member, teamId=team_id)]
 
     def list_group_members(self, group_id: str) -> list[str]:
-        """Return the ids of the users of a group."""
         rows = self.list_rows(MEMBERSHIPS, "members", Membership, groupId=group_id)
         return [row.subject.id for row in rows if row.subject.principal == USER]
 
     def add_members(self, listing: NameListing, list_members: Callable[[str], list[str]]) -> NameListing:
-        """Return the listing of teams or groups with their users."""
         if listing.refused:
             return listing
         try:

@@ -13,7 +13,9 @@ from sync.vendors.base import Page, Rejection
 from sync.vendors.decoding import (
     INVALID_JSON,
     decode_body,
+    decode_fields,
     decode_record,
+    decode_value,
     describe_error,
     find_error_envelope,
     reject_record,
@@ -24,7 +26,7 @@ from sync.vendors.record_limits import (
     InvalidRecord,
     check_id,
     encode_extra,
-    parse_number,
+    encode_json,
 )
 from usage.days import Day
 from usage.limits import get_text_limits
@@ -89,11 +91,8 @@ class DocumentedPage(msgspec.Struct, forbid_unknown_fields=True):
 
 decode_page = msgspec.json.Decoder(DocumentedPage).decode
 decode_documented_record = msgspec.json.Decoder(Record).decode
-decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 decode_records = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 decode_pagination = msgspec.json.Decoder(Pagination | None).decode
-decode_value = msgspec.json.Decoder(float_hook=parse_number).decode
-encode = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode
 
 
 def parse_page(body: bytes, day: Day, nameless: Counter[str]) -> tuple[Page, str | None]:
@@ -205,7 +204,7 @@ def parse_record(raw: bytes, day: Day, nameless: Counter[str]) -> EnvironmentRow
     """Return the row of one record; raises InvalidRecord where it cannot be kept."""
     if not raw.startswith(b"{"):
         raise InvalidRecord("The record is not a JSON object.")
-    record, alterations = encode(decode_record(raw)), Alterations()
+    record, alterations = encode_json(decode_record(raw)), Alterations()
     fields = decode_fields(record)
     alterations.dropped |= decode_value(fields.pop(ALTERATIONS_KEY, b"{}"))
     environment, project, user, runner, environment_class = (pop_text(fields, name) for name in REFERENCES)
@@ -260,7 +259,7 @@ def pop_instant(fields: dict[str, msgspec.Raw], name: str, extra: dict[str, byte
     except (ValueError, OverflowError):
         raise InvalidRecord(f"{name} is no time of the calendar: {text[:100]}.") from None
     if fraction[6:].strip("0"):
-        extra[name] = encode(text)
+        extra[name] = encode_json(text)
     return instant
 
 
@@ -285,7 +284,7 @@ def build_id(record: bytes, nameless: Counter[str]) -> str:
     """
     fields = decode_value(record)
     fields.pop("id", None)
-    digest = blake2b(encode(fields), digest_size=16).hexdigest()
+    digest = blake2b(encode_json(fields), digest_size=16).hexdigest()
     nameless[digest] += 1
     record_id = f"{EnvironmentUsage.nameless_prefix}{digest}"
     return record_id if nameless[digest] == 1 else f"{record_id}-{nameless[digest]}"

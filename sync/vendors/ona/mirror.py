@@ -112,7 +112,6 @@ class StoredListing:
 
     @property
     def signer(self) -> signing.Signer:
-        """The signer of this filter's page tokens."""
         filters = repr((self.source_id, self.query.start, self.query.end, self.query.project_id))
         return signing.Signer(salt=f"sync.vendors.ona.mirror:{filters}", sep=".")
 

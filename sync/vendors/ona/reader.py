@@ -187,7 +187,6 @@ class DuplicateDetector:
         self._hashes = [array("q") for _ in range(BUCKETS)]
 
     def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Remember the rows of a page."""
         for row in rows:
             record_id = row[0]
             number = hash(record_id[:NAMELESS_LENGTH] if record_id.startswith(NAMELESS) else record_id)

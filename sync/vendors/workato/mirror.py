@@ -155,7 +155,6 @@ class UsageReport:
                 yield f"strpos({kind}_name, %({kind}_name_pattern)s) > 0"
 
     def build_params(self) -> dict[str, Any]:
-        """Return the values of the query's parameters."""
         query = self.query
         return {
             "source": self.source_id,

@@ -40,7 +40,7 @@ def load(worker: int) -> int:
 
     expected = {LoadAttempt.Outcome.LOADED, LoadAttempt.Outcome.UNCHANGED}
     records = 0
-    while (attempt := load_next(1, worker=f"worker-{worker}")) is not None:
+    while (attempt := load_next(1)) is not None:
         if attempt.outcome not in expected:
             raise RuntimeError(f"{attempt.source_day}: {attempt.outcome} {attempt.error}")
         records += attempt.fetched

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 
 from portal.accounts import guessing
@@ -15,11 +14,6 @@ pytestmark = pytest.mark.django_db
 SIGN_IN = "/accounts/login/"
 ATTACKER, OWNER = "203.0.113.5", "198.51.100.7"
 REFUSED = "Too many failed login attempts"
-
-
-@pytest.fixture(autouse=True)
-def nobody_has_failed_before() -> None:
-    cache.clear()
 
 
 def sign_in(login: str, password: str = PASSWORD, *, address: str = OWNER, client: Client | None = None) -> Any:

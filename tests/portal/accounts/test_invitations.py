@@ -12,7 +12,6 @@ import time_machine
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.sessions.models import Session
 from django.core import mail
-from django.core.cache import cache
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
@@ -33,11 +32,6 @@ PASSWORD = "tall-green-window-7"
 SET = {"new_password1": PASSWORD, "new_password2": PASSWORD}
 MAIL = override_settings(PORTAL_EMAIL_URL="smtp://mail.example.com")
 NOT_VALID = "This link is not valid"
-
-
-@pytest.fixture(autouse=True)
-def nobody_has_failed_before() -> None:
-    cache.clear()
 
 
 @pytest.fixture

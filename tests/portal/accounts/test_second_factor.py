@@ -26,11 +26,6 @@ ACTIVATE = "/accounts/2fa/totp/activate/"
 SECRET = "JBSWY3DPEHPK3PXP"
 
 
-@pytest.fixture(autouse=True)
-def nobody_has_failed_before() -> None:
-    cache.clear()
-
-
 def is_sent_to_set_up(client: Any) -> bool:
     response = client.get("/admin/")
     assert response.status_code in {200, 302}

@@ -13,7 +13,6 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from django.contrib.auth.models import User
 from django.core import mail
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
@@ -32,11 +31,6 @@ SIGN_IN, LIST = "/accounts/login/", f"{API}/environment-usage/"
 WRONG = "a-password-that-is-wrong"
 SECRET = "JBSWY3DPEHPK3PXP"
 Lines = Callable[..., list[dict[str, Any]]]
-
-
-@pytest.fixture(autouse=True)
-def nobody_has_failed_before() -> None:
-    cache.clear()
 
 
 @pytest.fixture

@@ -13,18 +13,12 @@ from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value, 
 from cryptography.fernet import Fernet
 from django.contrib.auth.models import Group, User
 from django.core import mail
-from django.core.cache import cache
 from django.test import Client, override_settings
 
 from tests.support.users import PASSWORD, create_person, sign_in_as
 
 pytestmark = pytest.mark.django_db
 SIGN_IN = "/accounts/login/"
-
-
-@pytest.fixture(autouse=True)
-def nobody_has_failed_before() -> None:
-    cache.clear()
 
 
 def sign_in(client: Any, login: str, password: str = PASSWORD, **fields: str) -> Any:

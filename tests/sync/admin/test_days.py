@@ -5,13 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from sync.models import SyncRun
 from tests.support.filled_portal import CREDENTIAL, VendorSources
+from tests.support.source_pages import list_messages, sign_in
 from tests.support.users import sign_in_as
 from usage.admin.restatement_diff import SumChange
 from usage.models import RejectedRecord, Restatement, SourceDay
@@ -27,17 +28,6 @@ RESTATEMENTS = "/admin/usage/restatement/"
 def staff(client: Client, sources: VendorSources) -> Client:
     client.force_login(User.objects.create_superuser("alex"))
     return client
-
-
-def sign_in(client: Client, *permissions: str) -> None:
-    """Sign someone in who has these permissions and no others."""
-    user = User.objects.create_user("sam", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client.force_login(user)
-
-
-def list_messages(response: Any) -> list[str]:
-    return [str(message) for message in response.context["messages"]]
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing_when_it_wakes(listing: Lis
     slow = claim_day(source.pk, "slow")
     assert slow is not None
     expire_leases()
-    assert load_next(source.pk, worker="heir").inserted == 5
+    assert load_next(source.pk).inserted == 5
     listing.records[DAY] = [build_run(n) for n in range(50)]
 
     load(slow)

@@ -21,7 +21,6 @@ from sync.errors import (
 )
 from sync.http import Bounds, VendorHTTP
 from tests.support.raw_vendor import COMPLETE, HEAD, SECRET, build_client, get_error, pack_spaces, reset, serve_raw
-from tests.support.vendor_http import _without_waiting as _without_waiting
 from tests.support.vendor_http import http as http
 
 # What is sent, and what comes back.

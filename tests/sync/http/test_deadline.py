@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -16,12 +16,6 @@ from tests.support.raw_vendor import COMPLETE, HEAD, build_client, get_error, se
 
 # A bound on time in these tests has ten times the headroom and more: without a deadline they would last for ever.
 SOON = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=6, cap=True):
-        yield
 
 
 def drip(head: bytes, piece: bytes) -> Callable[[socket.socket], None]:

@@ -1,13 +1,11 @@
 """Retry-After: whatever a vendor writes into it, the wait is one that makes sense."""
 
 import math
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
-import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
@@ -19,12 +17,6 @@ from tests.support.raw_vendor import SECRET, build_client, get_error
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 SIX_HOURS = 6 * 60 * 60.0
 EPOCH = NOW.timestamp()
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=6, cap=True):
-        yield
 
 
 @pytest.mark.parametrize(

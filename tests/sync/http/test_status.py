@@ -4,22 +4,15 @@ import gzip
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-import stamina
 
 from sync.errors import CredentialError, HostNotAllowed, InvalidResponse, RequestRejected, SyncError, VendorUnavailable
 from tests.support.raw_vendor import COMPLETE, HEAD, build_client, get_error, pack_spaces, reset, serve_raw, trickle
 
 GZIP = HEAD + b"Content-Encoding: gzip\r\n"
 RECORDS = b'{"records": [' + b",".join(b'{"id": %d}' % number for number in range(10_000)) + b"]}"
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting() -> Iterator[None]:
-    with stamina.set_testing(True, attempts=6, cap=True):
-        yield
 
 
 Body = bytes | Callable[[socket.socket], None]

@@ -7,16 +7,11 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
-from tests.support.api_clients import API, create_api_client
+from tests.support.api_clients import API
+from tests.support.api_clients import client as client
 from tests.support.factories import EnvironmentUsageFactory
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def test_an_answer_that_did_not_change_is_not_sent_again(client: Client) -> None:

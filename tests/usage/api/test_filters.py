@@ -8,7 +8,8 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.api_clients import API, get, get_problem_details
+from tests.support.api_clients import client as client
 from tests.support.factories import (
     EnvironmentUsageFactory,
     RecipeUsageFactory,
@@ -19,12 +20,6 @@ from tests.support.factories import (
 from tests.support.source_days import create_source_days
 from usage.datetimes import parse_moment, parse_zone, to_instant
 from usage.models import EnvironmentUsage
-
-
-@pytest.fixture
-def client(db: None) -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def create_runs(*instants: str) -> None:

@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 
 from portal.urls import router
 from sync.models import SyncRun, Trigger
-from tests.support.api_clients import API, create_api_client, get
+from tests.support.api_clients import API, get
 from tests.support.factories import (
     FIRST_DAY,
     EnvironmentUsageFactory,
@@ -22,6 +22,7 @@ from tests.support.factories import (
     SourceDayFactory,
     SourceFactory,
 )
+from tests.support.summaries import client as client
 from usage.api.views import ReadViewSet
 from usage.models import RejectedRecord, Restatement, Source, UsageRecord
 
@@ -32,14 +33,6 @@ FACTORIES: dict[str, Any] = {
     "recipe-usage": RecipeUsageFactory,
 }
 VIEWS: dict[str, Any] = {basename: view for _, view, basename in router.registry}
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    caller = create_api_client()
-    caller.get(f"{API}/sources/")  # the token's use is written down with the first request
-    return caller
 
 
 def is_same_value(rendered: Any, serialized: Any) -> bool:

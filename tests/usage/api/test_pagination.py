@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api_clients import API, create_api_client, get, get_problem_details, iterate_pages
+from tests.support.api_clients import API, get, get_problem_details, iterate_pages
+from tests.support.api_clients import client as client
 from tests.support.factories import SourceFactory
 from usage.api.pagination import Cursor, Ordering
 from usage.api.views import EnvironmentUsageViewSet
@@ -22,12 +23,6 @@ from usage.models import EnvironmentUsage, Source
 pytestmark = pytest.mark.django_db
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ORDERINGS = sorted(EnvironmentUsageViewSet.orderings)
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 @pytest.fixture

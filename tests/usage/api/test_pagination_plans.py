@@ -9,7 +9,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoDbBlocker
 
-from tests.support.api_clients import create_api_client, get
+from tests.support.api_clients import client as client
+from tests.support.api_clients import get
 from tests.support.database import keep_rows
 from tests.support.factories import SourceFactory
 from tests.support.plans import analyze, find_large_sorts, find_scans
@@ -41,12 +42,6 @@ def long_table(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Ite
             )
         analyze("usage_environmentusage")
         yield
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def get_page_sql(client: Client, **query: str) -> str:

@@ -13,7 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api_clients import API, create_api_client, get, get_problem_details, iterate_pages
+from tests.support.api_clients import API, get, get_problem_details, iterate_pages
+from tests.support.api_clients import client as client
 from tests.support.factories import (
     FIRST,
     EnvironmentUsageFactory,
@@ -26,12 +27,6 @@ from usage.models import ResourceUsage
 
 pytestmark = pytest.mark.django_db
 several = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def find_names(client: Client, **query: Any) -> set[str]:

@@ -6,19 +6,14 @@ from codecs import BOM_UTF8
 import pytest
 from django.test import Client
 
-from tests.support.api_clients import API, create_api_client, get_problem_details
+from tests.support.api_clients import API, get_problem_details
+from tests.support.api_clients import client as client
 from tests.support.exports import download, parse_csv, stream
 from tests.support.factories import EnvironmentUsageFactory
 from usage.models import EnvironmentUsage
 
 # An export has a connection of its own, which sees only what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 STARTS = ["=", "+", "-", "@", "\t", "\r"]

@@ -3,7 +3,7 @@
 import json
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +17,7 @@ from django.test import Client
 
 from portal.accounts.models import create_token
 from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.api_clients import client as client
 from tests.support.exports import create_many_runs, download, open_export, parse_csv, respond, stream
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from usage.api.serializers import RECORD_SERIALIZERS
@@ -32,12 +33,6 @@ from usage.timeouts import limit_query_time
 
 # An export has a connection of its own, which sees only what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def test_the_header_is_the_fields_of_the_api_in_their_order(client: Client) -> None:
@@ -208,12 +203,6 @@ def test_a_query_that_fails_at_once_fails_before_the_answer_begins() -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE usage_environmentusage RENAME COLUMN gone TO runner_id")
-
-
-@pytest.fixture
-def port(web_server: Callable[..., int]) -> int:
-    """The portal behind granian, over real HTTP."""
-    return web_server()
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from django.test import Client
 from openpyxl.utils.escape import unescape
 from pyarrow import parquet
 
-from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.api_clients import API, get, get_problem_details
+from tests.support.api_clients import client as client
 from tests.support.exports import create_many_runs, download, stream
 from tests.support.factories import EnvironmentUsageFactory, RecipeUsageFactory, ResourceUsageFactory, SourceFactory
 from tests.support.source_days import create_source_days
@@ -27,12 +28,6 @@ from usage.models import EnvironmentUsage
 # An export has a connection of its own, which sees only what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
 KINDS = ("environment-usage", "resource-usage", "recipe-usage")
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def read_sheet(body: bytes) -> list[dict[str, Any]]:

@@ -70,12 +70,6 @@ def secret(stored: str, db: None) -> str:
 
 
 @pytest.fixture
-def port(web_server: Callable[..., int]) -> int:
-    """The portal behind granian."""
-    return web_server()
-
-
-@pytest.fixture
 def hurried_port(web_server: Callable[..., int]) -> int:
     """The portal behind granian, where no export may take longer than three seconds."""
     return web_server(PORTAL_EXPORT_SECONDS="3")

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.api_clients import API, create_api_client, get, get_problem_details
+from tests.support.api_clients import client as client
 from tests.support.exports import download, parse_csv, stream
 from tests.support.factories import (
     FIRST,
@@ -29,12 +30,6 @@ from usage.models import EnvironmentUsage, ResourceUsage, SourceDay
 
 # An export has a connection of its own, which sees only what is committed.
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def compute_digest(rows: list[dict[str, str]]) -> str:

@@ -6,19 +6,14 @@ import pytest
 from django.test import Client
 from django.utils.dateparse import parse_datetime
 
-from tests.support.api_clients import API, create_api_client, get
+from tests.support.api_clients import API, get
+from tests.support.api_clients import client as client
 from tests.support.exports import parse_csv
 from tests.support.factories import EnvironmentUsageFactory, SourceFactory
 from tests.usage.test_watermark import START, OtherWorker, other_worker  # noqa: F401
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = f"{API}/environment-usage/"
-
-
-@pytest.fixture
-def client() -> Client:
-    """A program that may read everything."""
-    return create_api_client()
 
 
 def fetch_export(client: Client, **query: str) -> tuple[list[dict[str, str]], Any]:

@@ -1,6 +1,5 @@
 """Publishing: the lake has exactly the records of complete days, whatever happened to them and to the publisher."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
@@ -17,6 +16,7 @@ from pyiceberg.exceptions import CommitFailedException
 
 from tests.support.lake import (
     assert_lake_matches,
+    die_after,
     export_rows,
     read_all_days,
     read_usage,
@@ -155,16 +155,6 @@ def test_a_publisher_that_dies_leaves_a_readable_lake_and_the_next_catches_up(
         with open_lake() as lake:
             assert read_usage(lake, EnvironmentUsage) == read_usage(lake, EnvironmentUsage, today) == after
     assert_lake_matches()
-
-
-def die_after(step: Callable[..., object]) -> Callable[..., None]:
-    """Return a step after which the publisher ends."""
-
-    def die(*args: Any, **kwargs: Any) -> None:
-        step(*args, **kwargs)
-        raise KeyboardInterrupt
-
-    return die
 
 
 def test_of_two_publishers_one_waits_for_its_next_turn(source: Source, listing: Listing) -> None:

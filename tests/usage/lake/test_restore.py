@@ -1,6 +1,5 @@
 """Restoring: an archived month comes back byte for byte, or nothing of it does."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +14,7 @@ from sync.engine.plan import request_sync
 from sync.models import LoadAttempt, Trigger
 from tests.support.api_clients import create_api_client, get
 from tests.support.archived_month import FIRST, MONTH, NEXT_MONTH, SECOND, find_file, read_everything
+from tests.support.lake import die_after
 from tests.support.scripted_vendor import Listing, build_run, read_day
 from usage.integrity import check_day
 from usage.lake import restore as restoring
@@ -77,16 +77,6 @@ def test_a_kill_at_any_step_leaves_the_month_archived(archived_month: Source, mo
                 restore_month(MONTH)
         assert is_archived()
     assert restore_month(MONTH) == 9
-
-
-def die_after(step: Callable[..., object]) -> Callable[..., None]:
-    """Return a step after which the process ends."""
-
-    def die(*args: Any, **kwargs: Any) -> None:
-        step(*args, **kwargs)
-        raise KeyboardInterrupt
-
-    return die
 
 
 @pytest.mark.usefixtures("archived_month")

@@ -4,7 +4,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.template.response import SimpleTemplateResponse
 
 from tests.support.api_clients import create_api_client, get
 from tests.support.long_tables import SEARCHES
@@ -13,12 +12,6 @@ from tests.usage.admin.test_totals import get_totals
 from usage.models import EnvironmentUsage, RecipeUsage, ResourceUsage, SourceDay
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("long_tables")]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the pages empty: what they show is at hand before."""
-    monkeypatch.setattr(SimpleTemplateResponse, "rendered_content", "")
 
 
 @pytest.mark.parametrize("rolled", [True, False])

@@ -11,6 +11,7 @@ from usage.api.filters.fields import (
     ChoicesFilter,
     MomentFilter,
     NumbersFilter,
+    PresenceFilter,
     TextsFilter,
     ZoneFilter,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "InstantsForm",
     "MomentFilter",
     "NumbersFilter",
+    "PresenceFilter",
     "RangeForm",
     "RecipeUsageFilterSet",
     "ResourceUsageFilterSet",

@@ -229,14 +229,21 @@ class ChoiceFilter(django_filters.ChoiceFilter):
 
 
 class BooleanChoiceFilter(ChoiceFilter):
-    """true or false: a boolean column, or with `lookup_expr="isnull"` whether a column has a value."""
+    """true or false: the value of a boolean column."""
 
     def __init__(self, *, help_text: str, **kwargs: Any) -> None:
         super().__init__("true", "false", help_text=help_text, **kwargs)
         set_override(self, "field", {"type": "string", "enum": ["true", "false"], "description": help_text})
 
     def filter(self, qs: QuerySet[Any], value: str) -> QuerySet[Any]:
-        if not value:
-            return qs
-        is_true = (value == "true") != (self.lookup_expr == "isnull")
-        return qs.filter(**{f"{self.field_name}__{self.lookup_expr}": is_true})
+        return qs.filter(**{str(self.field_name): value == "true"}) if value else qs
+
+
+class PresenceFilter(BooleanChoiceFilter):
+    """true or false: whether a column has a value."""
+
+    def __init__(self, column: str, *, help_text: str) -> None:
+        super().__init__(field_name=column, help_text=help_text)
+
+    def filter(self, qs: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return qs.filter(**{f"{self.field_name}__isnull": value == "false"}) if value else qs

@@ -14,7 +14,6 @@ from sync.sandbox.world import Edit
 from sync.vendors.base import Comparison, VendorReader
 from sync.vendors.gcore.schema import OWN_FIELDS
 from tests.support.gcore_reports import DAY, NOW, TOTAL, VOLUME, build_report, build_volume, serve_reports
-from tests.support.gcore_reports import _without_waiting as _without_waiting
 from tests.support.gcore_reports import gcore as gcore
 from tests.support.gcore_reports import sandbox as sandbox
 from tests.support.gcore_reports import scripted_reader as scripted_reader

@@ -17,7 +17,6 @@ from sync.vendors.decoding import decode_record
 from sync.vendors.gcore.mapping import KeyBuilder, build_identity, build_keyless_row, list_tags, merge_tags
 from sync.vendors.record_limits import InvalidRecord
 from tests.support.gcore_reports import DAY, VOLUME, build_report, build_row, build_volume, encode_json, serve_reports
-from tests.support.gcore_reports import _without_waiting as _without_waiting
 from tests.support.gcore_reports import scripted_reader as scripted_reader
 from tests.support.vendor_readers import list_rows, read_pages
 from usage.models import ResourceRow, Verification

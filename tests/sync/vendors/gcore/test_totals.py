@@ -10,7 +10,6 @@ from sync.vendors.base import Comparison
 from sync.vendors.gcore.mapping import build_keyless_row
 from sync.vendors.gcore.totals import RowSums
 from tests.support.gcore_reports import TOTAL, VOLUME
-from tests.support.gcore_reports import _without_waiting as _without_waiting
 from usage.models import Verification
 
 WIDE = Context(prec=200)

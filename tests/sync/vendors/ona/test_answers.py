@@ -16,7 +16,6 @@ from sync.vendors.ona.mapping import parse_page
 from sync.vendors.ona.reader import Reader
 from tests.support.ona_reader import DAY, RECORD, build_reader, list_rows, read_pages
 from tests.support.ona_reader import _near as _near
-from tests.support.ona_reader import _without_waiting as _without_waiting
 from tests.support.ona_reader import ona as ona
 from tests.support.ona_reader import sandbox as sandbox
 from tests.support.sandbox_server import SandboxServer

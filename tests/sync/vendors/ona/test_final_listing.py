@@ -20,7 +20,6 @@ from sync.vendors.ona.reader import Reader
 from tests.support.mirrored_portal import create_mirror_key, read_all
 from tests.support.mirrored_portal import frozen_sandbox as frozen_sandbox
 from tests.support.ona_runtime import ANSWER, DAY, build_record, check, count_totals, list_runs, open_ona, open_scripted
-from tests.support.ona_runtime import _without_waiting as _without_waiting
 from tests.support.ona_runtime import ona as ona
 from tests.support.ona_runtime import sandbox as sandbox
 from tests.support.sandbox_server import SandboxServer

@@ -14,7 +14,6 @@ from sync.vendors.ona.mapping import parse_page, parse_record
 from sync.vendors.record_limits import InvalidRecord
 from tests.support.ona_reader import DAY, RECORD, build_page
 from tests.support.ona_reader import _near as _near
-from tests.support.ona_reader import _without_waiting as _without_waiting
 from usage.days import Day
 from usage.models import EnvironmentRow
 

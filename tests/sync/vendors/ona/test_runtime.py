@@ -14,7 +14,6 @@ from sync.vendors.base import Comparison
 from sync.vendors.ona.connect import RUNTIME
 from sync.vendors.ona.reader import Reader
 from tests.support.ona_runtime import ANSWER, DAY, build_record, check, count_totals, open_ona, open_scripted
-from tests.support.ona_runtime import _without_waiting as _without_waiting
 from tests.support.ona_runtime import ona as ona
 from tests.support.ona_runtime import sandbox as sandbox
 from tests.support.sandbox_server import SandboxServer

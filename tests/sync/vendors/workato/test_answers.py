@@ -19,7 +19,6 @@ from tests.support.workato_reports import (
     build_recipe_row,
     serve_usage,
 )
-from tests.support.workato_reports import _without_waiting as _without_waiting
 from tests.support.workato_reports import scripted_reader as scripted_reader
 from usage.days import Day
 from usage.models import Verification

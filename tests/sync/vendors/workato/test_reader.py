@@ -14,7 +14,7 @@ from sync.engine.plan import ensure_days
 from sync.errors import CredentialError, InvalidResponse, ListingChanged, SyncError
 from sync.sandbox.world import Edit, World
 from sync.vendors.base import Comparison, VendorReader
-from sync.vendors.workato.options import Options
+from sync.vendors.workato.reader import Options
 from sync.vendors.workato.schema import USAGE, WORKSPACES
 from tests.support.sandbox_server import SandboxServer
 from tests.support.vendor_readers import connect_reader, list_rows, read_pages
@@ -30,7 +30,6 @@ from tests.support.workato_reports import (
     serve_usage,
     sum_by_workspace_hour,
 )
-from tests.support.workato_reports import _without_waiting as _without_waiting
 from tests.support.workato_reports import sandbox as sandbox
 from tests.support.workato_reports import scripted_reader as scripted_reader
 from tests.support.workato_reports import workato as workato

@@ -31,7 +31,6 @@ from tests.support.workato_reports import (
     serve_usage,
     sum_by_workspace_hour,
 )
-from tests.support.workato_reports import _without_waiting as _without_waiting
 from tests.support.workato_reports import sandbox as sandbox
 from tests.support.workato_reports import scripted_reader as scripted_reader
 from tests.support.workato_reports import workato as workato

@@ -1,0 +1,3 @@
+"""Requests to a vendor that are tried again at once."""
+
+from tests.support.vendor_http import _without_waiting as _without_waiting

@@ -1,0 +1,3 @@
+"""Readers whose requests are tried again at once."""
+
+from tests.support.vendor_http import _without_waiting as _without_waiting
