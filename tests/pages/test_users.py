@@ -11,11 +11,10 @@ from playwright.sync_api import Browser, Page
 from portal.accounts.audit.models import AuditEntry
 from portal.accounts.models import create_token
 from tests.portal.accounts.test_oidc import build_settings
-from tests.portal.accounts.test_sign_in import code_of
 from tests.support import chromium
 from tests.support.browser import SIZES, AsPerson, as_person, browser, check_page  # noqa: F401
 from tests.support.openid_provider import run_provider
-from tests.support.users import PASSWORD, create_person
+from tests.support.users import PASSWORD, compute_totp, create_person
 from usage.models import Source
 
 
@@ -42,7 +41,7 @@ def test_a_person_signs_in_with_a_second_factor(browser: Browser, live_server: A
     page.press("input[type=password]", "Enter")
     page.wait_for_selector("#authenticator_secret")
     check_page(page, "second-factor")
-    page.fill("#id_code", code_of(page.input_value("#authenticator_secret")))
+    page.fill("#id_code", compute_totp(page.input_value("#authenticator_secret")))
     page.press("#id_code", "Enter")
     page.wait_for_selector("text=recovery codes")
     check_page(page, "recovery-codes")

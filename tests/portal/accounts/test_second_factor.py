@@ -17,9 +17,8 @@ from portal.accounts.forms import build_code_key
 from portal.accounts.models import create_token
 from tests.portal.accounts.test_oidc import build_settings
 from tests.portal.accounts.test_oidc import sign_in as sign_in_through_provider
-from tests.portal.accounts.test_sign_in import code_of
 from tests.support.openid_provider import Identity, run_provider
-from tests.support.users import PASSWORD, create_person, sign_in_as
+from tests.support.users import PASSWORD, compute_totp, create_person, sign_in_as
 
 pytestmark = pytest.mark.django_db
 ACTIVATE = "/accounts/2fa/totp/activate/"
@@ -76,7 +75,7 @@ def test_who_lacks_it_reaches_nothing_but_the_page_that_sets_it_up() -> None:
         client.post(response.url, {"password": PASSWORD})
         form = client.get(ACTIVATE)
         assert "Your account needs a second factor before you go on." in form.content.decode()
-        client.post(ACTIVATE, {"code": code_of(form.context["form"].secret)})
+        client.post(ACTIVATE, {"code": compute_totp(form.context["form"].secret)})
         assert client.get("/admin/").status_code == 200
         assert client.get("/api/v1/sources/").status_code == 200
         refusal = client.post("/accounts/2fa/totp/deactivate/")
@@ -123,7 +122,7 @@ def test_the_code_that_set_up_the_app_opens_nothing_afterwards() -> None:
     create_person("viewer")
     client.post("/accounts/login/", {"login": "viewer", "password": PASSWORD})
     client.post(client.get(ACTIVATE).url, {"password": PASSWORD})
-    code = code_of(client.get(ACTIVATE).context["form"].secret)
+    code = compute_totp(client.get(ACTIVATE).context["form"].secret)
     assert client.post(ACTIVATE, {"code": code}).status_code == 302
 
     for entry in (code, f"{code[:3]} {code[3:]}"):

@@ -20,6 +20,7 @@ from portal.incidents.watch import watch
 from sync.models import SyncRun
 from tests.support.api_clients import create_api_client
 from tests.support.dashboard_data import create_synced_source, set_day
+from tests.support.forms import list_errors, post_form
 from tests.support.smtp_server import serve_mail
 from tests.support.users import create_person, sign_in, sign_in_as
 from usage.models import Source
@@ -57,16 +58,6 @@ def open_page(client: Client, path: str) -> str:
     return response.content.decode()
 
 
-def post(client: Client, path: str, **fields: Any) -> str:
-    """Send a form, and return the page that follows."""
-    return client.post(path, fields, follow=True).content.decode()
-
-
-def errors(page: str) -> list[str]:
-    """Return the errors of a form's fields."""
-    return re.findall(r'<ul class="errorlist"[^>]*><li>(.*?)</li>', page)
-
-
 def test_an_incident_is_mended_by_the_button_of_the_overview_and_acknowledged(gcore: Source) -> None:
     client, incident = sign_in_as("operator"), Incident.objects.get()
     assert "Source failing: gcore-main" in open_page(client, LIST)
@@ -75,12 +66,12 @@ def test_an_incident_is_mended_by_the_button_of_the_overview_and_acknowledged(gc
     (button,) = re.findall(r'action="(/admin/alerts/[^"]+)"', page)
     assert "Retry now" in page
 
-    page = post(client, f"{LIST}{incident.pk}/do/acknowledge/")
+    page = post_form(client, f"{LIST}{incident.pk}/do/acknowledge/")
     assert "You look after this now" in page
     assert "operator, just now" in page
     assert "Acknowledge</button>" not in page
 
-    post(client, button)
+    post_form(client, button)
     assert SyncRun.objects.get().requested_by == "operator"
 
 
@@ -174,7 +165,7 @@ def test_whoever_acknowledges_second_is_told_so_and_does_not_take_it_over(
         return "operator"
 
     monkeypatch.setattr("portal.incidents.admin.incidents.get_username", acknowledge_first)
-    page = post(sign_in_as("operator"), f"{LIST}{Incident.objects.get().pk}/do/acknowledge/")
+    page = post_form(sign_in_as("operator"), f"{LIST}{Incident.objects.get().pk}/do/acknowledge/")
     assert "It is resolved, or somebody looks after it already." in page
     assert Incident.objects.get().acknowledged_by == "administrator"
 
@@ -220,14 +211,14 @@ def test_the_api_lists_incidents_and_acknowledges_them(gcore: Source) -> None:
 
 def test_an_administrator_adds_a_channel_and_sends_a_test(settings: Settings) -> None:
     client = sign_in_as("administrator")
-    post(client, f"{CHANNELS}add/", **FORM, conditions=["disk_low"], reminder_hours="4")
+    post_form(client, f"{CHANNELS}add/", **FORM, conditions=["disk_low"], reminder_hours="4")
     channel = Channel.objects.get()
     assert (channel.conditions, channel.reminder_hours, channel.created_by) == (["disk_low"], 4, channel.created_by)
     with serve_mail(settings) as server:
-        page = post(client, f"{CHANNELS}{channel.pk}/do/test/")
+        page = post_form(client, f"{CHANNELS}{channel.pk}/do/test/")
     assert "The test was sent to ops@example.com, finance@example.com." in page
     assert server.recipients == [["ops@example.com", "finance@example.com"]]
-    assert "The mail server did not take it" in post(client, f"{CHANNELS}{channel.pk}/do/test/")
+    assert "The mail server did not take it" in post_form(client, f"{CHANNELS}{channel.pk}/do/test/")
     assert Message.objects.count() == 2
 
 
@@ -246,8 +237,8 @@ def test_an_administrator_adds_a_channel_and_sends_a_test(settings: Settings) ->
     ],
 )
 def test_a_mistake_in_a_channel_is_named(fields: dict[str, str], error: str) -> None:
-    page = post(sign_in_as("administrator"), f"{CHANNELS}add/", **FORM | fields)
-    assert any(error in message for message in errors(page)), errors(page)
+    page = post_form(sign_in_as("administrator"), f"{CHANNELS}add/", **FORM | fields)
+    assert any(error in message for message in list_errors(page)), list_errors(page)
     assert not Channel.objects.exists()
 
 
@@ -255,7 +246,7 @@ def test_address_and_secret_are_never_shown_again_nor_logged_and_go_to_no_other_
     client = sign_in_as("administrator")
     hook = FORM | {"kind": "webhook", "recipients": ""}
     values = {"new_url": "https://hooks.example.com/s3cret", "new_secret": "signing words"}
-    post(client, f"{CHANNELS}add/", **hook, **values)
+    post_form(client, f"{CHANNELS}add/", **hook, **values)
     channel = Channel.objects.get()
     for path in (CHANNELS, f"{CHANNELS}{channel.pk}/change/", "/admin/accounts/auditentry/"):
         page = open_page(client, path)
@@ -265,9 +256,9 @@ def test_address_and_secret_are_never_shown_again_nor_logged_and_go_to_no_other_
         [None, "stored"]
     ]
 
-    page = post(client, f"{CHANNELS}{channel.pk}/change/", **hook, new_url="https://other.example.com/1")
-    assert errors(page) == ["Enter the secret again, because requests now go to another host."]
-    post(client, f"{CHANNELS}{channel.pk}/change/", **hook)
+    page = post_form(client, f"{CHANNELS}{channel.pk}/change/", **hook, new_url="https://other.example.com/1")
+    assert list_errors(page) == ["Enter the secret again, because requests now go to another host."]
+    post_form(client, f"{CHANNELS}{channel.pk}/change/", **hook)
     channel.refresh_from_db()
     assert (channel.url, channel.secret) == (values["new_url"], values["new_secret"])
 
@@ -293,7 +284,7 @@ def test_a_channel_whose_address_no_key_opens_is_listed_and_keeps_it(settings: S
     keys, settings.PORTAL_ENCRYPTION_KEYS = settings.PORTAL_ENCRYPTION_KEYS, ["Q" * 43 + "="]
     client = sign_in_as("administrator")
     assert "an address that no key opens" in open_page(client, CHANNELS)
-    post(client, f"{CHANNELS}{channel.pk}/change/", **FORM | {"kind": "webhook", "name": "hook", "recipients": ""})
+    post_form(client, f"{CHANNELS}{channel.pk}/change/", **FORM | {"kind": "webhook", "name": "hook", "recipients": ""})
     locked = Channel.objects.get()
     locked.full_clean()
     settings.PORTAL_ENCRYPTION_KEYS = keys
@@ -312,9 +303,9 @@ def test_somebody_limited_to_sources_makes_channels_of_these_alone() -> None:
     client = sign_in_as("administrator", sources=[source])
     assert "everything" not in open_page(client, CHANNELS)
     assert client.post(f"{CHANNELS}{full_channel.pk}/do/test/").status_code == 404
-    assert "choose those to send messages about" in post(client, f"{CHANNELS}add/", **FORM)
-    assert "Select a valid choice" in post(client, f"{CHANNELS}add/", **FORM, sources=[hidden_source.pk])
-    post(client, f"{CHANNELS}add/", **FORM, sources=[source.pk])
+    assert "choose those to send messages about" in post_form(client, f"{CHANNELS}add/", **FORM)
+    assert "Select a valid choice" in post_form(client, f"{CHANNELS}add/", **FORM, sources=[hidden_source.pk])
+    post_form(client, f"{CHANNELS}add/", **FORM, sources=[source.pk])
     channel = Channel.objects.get(name="ops")
     assert (channel.limited, [channel_source.slug for channel_source in channel.sources.all()]) == (True, ["own"])
 
@@ -336,7 +327,7 @@ def test_a_deleted_channel_takes_its_messages_along_and_the_incident_stays(gcore
     Message.objects.create(key="opened:1:1", channel=channel, incident=Incident.objects.get(), event="opened")
     client = sign_in_as("administrator")
     assert "1 message<" in open_page(client, f"{CHANNELS}{channel.pk}/delete/")
-    post(client, f"{CHANNELS}{channel.pk}/delete/", post="yes")
+    post_form(client, f"{CHANNELS}{channel.pk}/delete/", post="yes")
     assert (Channel.objects.count(), Message.objects.count(), Incident.objects.count()) == (0, 0, 1)
 
 

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -17,6 +16,7 @@ from portal.incidents.models import Message
 from portal.reports.models import Report
 from tests.portal.reports.conftest import make_report
 from tests.support.dashboard_data import create_synced_source
+from tests.support.forms import list_errors, post_form
 from tests.support.smtp_server import serve_mail
 from tests.support.users import create_person, sign_in, sign_in_as
 from usage.models import SavedView
@@ -50,16 +50,6 @@ def make_view(owner: Any, **values: Any) -> SavedView:
     )
 
 
-def list_errors(page: str) -> list[str]:
-    """Return the errors of a form's fields."""
-    return re.findall(r'<ul class="errorlist"[^>]*><li>(.*?)</li>', page)
-
-
-def post(client: Client, path: str, **fields: Any) -> str:
-    """Send a form, and return the page that follows."""
-    return client.post(path, fields, follow=True).content.decode()
-
-
 def test_a_viewer_makes_a_report_of_a_view_that_moves_with_the_calendar() -> None:
     viewer = create_person("viewer")
     view = make_view(viewer)
@@ -71,7 +61,7 @@ def test_a_viewer_makes_a_report_of_a_view_that_moves_with_the_calendar() -> Non
     assert re.findall(r'<option value="\d+">(Month|Fixed|Hidden|Shared)</option>', form) == ["Month", "Shared"]
     assert "operator" not in form
 
-    page = post(client, f"{LIST}add/", **FORM, view=view.pk, people=viewer.pk)
+    page = post_form(client, f"{LIST}add/", **FORM, view=view.pk, people=viewer.pk)
     assert list_errors(page) == []
     report = Report.objects.get()
     assert (report.owner, report.next_at is not None) == (viewer, True)
@@ -103,7 +93,7 @@ def test_what_cannot_be_sent_is_refused_with_what_is_allowed(fields: dict[str, s
     viewer = create_person("viewer")
     make_report(viewer, name="taken")
     view = make_view(viewer, moving_range=fields.pop("moving_range", "last-month"))
-    page = post(sign_in(viewer), f"{LIST}add/", **{**FORM, "view": view.pk, **fields})
+    page = post_form(sign_in(viewer), f"{LIST}add/", **{**FORM, "view": view.pk, **fields})
     assert any(error in message.replace("&#x27;", "'") for message in list_errors(page)), list_errors(page)
     assert Report.objects.count() == 1
 
@@ -111,11 +101,11 @@ def test_what_cannot_be_sent_is_refused_with_what_is_allowed(fields: dict[str, s
 def test_nobody_sends_to_people_whom_they_do_not_see() -> None:
     viewer, recipient = create_person("viewer"), create_person("operator")
     view = make_view(viewer)
-    page = post(sign_in(viewer), f"{LIST}add/", **FORM, view=view.pk, people=recipient.pk)
+    page = post_form(sign_in(viewer), f"{LIST}add/", **FORM, view=view.pk, people=recipient.pk)
     assert "Select a valid choice" in list_errors(page)[0]
     administrator = create_person("administrator")
     view = make_view(administrator)
-    post(sign_in(administrator), f"{LIST}add/", **FORM, view=view.pk, people=recipient.pk)
+    post_form(sign_in(administrator), f"{LIST}add/", **FORM, view=view.pk, people=recipient.pk)
     assert list(Report.objects.get().people.all()) == [recipient]
 
 
@@ -134,7 +124,7 @@ def test_a_report_is_its_owners_and_administrators_see_and_stop_it_but_do_not_ch
         assert administrator.post(f"{LIST}{report.pk}/do/{action}/").status_code == 403
 
     with serve_mail(settings) as server:
-        assert "The report is stopped." in post(administrator, f"{LIST}{report.pk}/do/stop/")
+        assert "The report is stopped." in post_form(administrator, f"{LIST}{report.pk}/do/stop/")
         deliver_due(5)
     assert server.recipients == [["viewer@example.com", "cfo@example.org"]]
     assert "administrator stopped it." in server.mails[0].get_payload(decode=True).decode()
@@ -159,22 +149,22 @@ def test_its_owner_tries_sends_stops_and_resumes_a_report(settings: Settings) ->
     report = make_report(viewer, wait="final", next_at=timezone.now() + timedelta(hours=1))
     client, path = sign_in(viewer), f"{LIST}{report.pk}/do/"
     with serve_mail(settings) as server:
-        assert "The test was sent to viewer@example.com." in post(client, f"{path}test/")
+        assert "The test was sent to viewer@example.com." in post_form(client, f"{path}test/")
         assert server.recipients == [["viewer@example.com"]]
         assert "Test: " in str(server.mails[0]["Subject"]).replace("_", " ").replace("=3A", ":")
 
-        assert "The report is on its way." in post(client, f"{path}send/")
+        assert "The report is on its way." in post_form(client, f"{path}send/")
         deliver_due(5)
         assert server.recipients[1:] == [["cfo@example.org"]]
         assert "not_final_from" in str(server.mails[1]["Subject"])
-        assert "The report of today was sent already." in post(client, f"{path}send/")
+        assert "The report of today was sent already." in post_form(client, f"{path}send/")
         deliver_due(5)
         assert len(server.mails) == 2
 
-    page = post(client, f"{path}stop/")
+    page = post_form(client, f"{path}stop/")
     assert "Stopped. viewer stopped it." in page
     assert "Resume</button>" in page
-    page = post(client, f"{path}resume/")
+    page = post_form(client, f"{path}resume/")
     assert "Sent next at " in page
     assert "Not final from" in page  # what was sent stands among the latest messages
     assert Report.objects.get().stopped_at is None
@@ -197,7 +187,7 @@ def test_a_changed_report_is_sent_by_its_new_schedule_after_what_is_due_and_not_
 ) -> None:
     viewer = create_person("viewer")
     report = make_report(viewer, **values)
-    page = post(
+    page = post_form(
         sign_in(viewer), f"{LIST}{report.pk}/change/", **FORM | {"frequency": "weekly"}, view=make_view(viewer).pk
     )
     assert list_errors(page) == []
@@ -216,9 +206,11 @@ def test_a_test_of_a_report_that_is_refused_says_why_and_stops_nothing() -> None
     report = make_report(viewer)
     client, path = sign_in(viewer), f"{LIST}{report.pk}/do/test/"
     User.objects.update(email="")
-    assert "The test was not sent. You have no e-mail address, to which the test could be sent." in post(client, path)
+    assert "The test was not sent. You have no e-mail address, to which the test could be sent." in post_form(
+        client, path
+    )
     SavedView.objects.all().delete()
-    assert "The test was not sent. Its saved view was deleted." in post(client, path)
+    assert "The test was not sent. Its saved view was deleted." in post_form(client, path)
     report.refresh_from_db()
     assert (report.stopped_at, report.next_at is not None) == (None, True)
     assert not Message.objects.filter(event="stopped").exists()
@@ -228,7 +220,7 @@ def test_a_test_that_no_mail_server_takes_says_why() -> None:
     create_synced_source("gcore-main", "gcore", days=12)
     viewer = create_person("viewer")
     report = make_report(viewer)
-    page = post(sign_in(viewer), f"{LIST}{report.pk}/do/test/")
+    page = post_form(sign_in(viewer), f"{LIST}{report.pk}/do/test/")
     assert "The test was not sent. There is no mail server: set PORTAL_EMAIL_URL." in page
     assert Message.objects.get().abandoned_at is not None
 
@@ -239,5 +231,5 @@ def test_deleting_a_report_deletes_its_messages() -> None:
     Message.objects.create(key="report:1", report=report, event="report", scheduled_at=timezone.now())
     client = sign_in(viewer)
     assert "1 message" in client.get(f"{LIST}{report.pk}/delete/").content.decode()
-    post(client, f"{LIST}{report.pk}/delete/", post="yes")
+    post_form(client, f"{LIST}{report.pk}/delete/", post="yes")
     assert (Report.objects.count(), Message.objects.count()) == (0, 0)

@@ -1,14 +1,12 @@
 """Gcore's reader: a UTC day of resources over real HTTP, into the database, and what an answer must be."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
 
-from sync.engine.load import load_next
-from sync.engine.plan import ensure_days
 from sync.errors import CredentialError, InvalidResponse, ListingChanged, SyncError
 from sync.sandbox.world import Edit
 from sync.vendors.base import Comparison, VendorReader
@@ -18,9 +16,9 @@ from tests.support.gcore_reports import gcore as gcore
 from tests.support.gcore_reports import sandbox as sandbox
 from tests.support.gcore_reports import scripted_reader as scripted_reader
 from tests.support.sandbox_server import SandboxServer
-from tests.support.vendor_readers import connect_reader, list_rows, read_pages
+from tests.support.vendor_readers import connect_reader, create_source, list_rows, read_first_day, read_pages
 from usage.days import Day
-from usage.models import DayState, ResourceUsage, Source, SourceDay, Verification
+from usage.models import DayState, ResourceUsage, SourceDay, Verification
 
 # A whole day, over HTTP.
 
@@ -123,8 +121,8 @@ def test_the_probe_is_one_request_for_one_row(sandbox: SandboxServer, gcore: Ven
 
 @pytest.mark.django_db
 def test_a_day_reaches_the_database_exactly_and_a_second_read_changes_nothing(sandbox: SandboxServer, settings: Any):
-    source = create_source(sandbox, settings)
-    assert read_into(source) == "loaded"
+    source = create_source("gcore", sandbox, settings, backfill_from=DAY.date)
+    assert read_first_day(source) == "loaded"
     day = SourceDay.objects.get(source=source)
     assert (day.records, day.verification) == (950, Verification.VERIFIED)
     with connect_reader("gcore", f"{sandbox.url}/gcore") as reader:
@@ -134,15 +132,15 @@ def test_a_day_reaches_the_database_exactly_and_a_second_read_changes_nothing(sa
         assert stored.consumed_quantity == row.consumed_quantity
         assert stored.details == json.loads(row.details or "{}")
         assert (stored.first_seen, stored.last_seen) == (row.first_seen, row.last_seen)
-    assert read_into(source) == "unchanged"
+    assert read_first_day(source) == "unchanged"
 
 
 @pytest.mark.django_db
 def test_faults_of_a_listing_are_read_over_and_leave_nothing_behind(sandbox: SandboxServer, settings: Any):
-    source = create_source(sandbox, settings, page_size=100)
+    source = create_source("gcore", sandbox, settings, backfill_from=DAY.date, options={"page_size": 100})
     sandbox.faults.next("gcore.duplicate", after=2)
     sandbox.faults.next("gcore.growth", after=6)
-    assert read_into(source) == "loaded"
+    assert read_first_day(source) == "loaded"
     day = SourceDay.objects.get(source=source)
     assert day.verification == Verification.VERIFIED
     assert day.records == ResourceUsage.objects.current().count() == 951
@@ -150,34 +148,13 @@ def test_faults_of_a_listing_are_read_over_and_leave_nothing_behind(sandbox: San
 
 @pytest.mark.django_db
 def test_a_bad_record_leaves_the_day_partial_and_its_difference_on_record(sandbox: SandboxServer, settings: Any):
-    source = create_source(sandbox, settings)
+    source = create_source("gcore", sandbox, settings, backfill_from=DAY.date)
     sandbox.world.edits["gcore", DAY.date] = Edit(bad=0.01)
-    assert read_into(source) == "partial"
+    assert read_first_day(source) == "partial"
     day = SourceDay.objects.get(source=source)
     assert (day.state, day.verification) == (DayState.PARTIAL, Verification.UNVERIFIED)
     assert day.records + day.rejected == 950
     assert day.differences[0]["rejected"] == day.rejected == day.rejected_records.count()
-
-
-def create_source(sandbox: SandboxServer, settings: Any, **options: Any) -> Source:
-    settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
-    return Source.objects.create(
-        slug="gcore",
-        vendor="gcore",
-        base_url=f"{sandbox.url}/gcore",
-        credential="sandbox-key",
-        backfill_from=DAY.date,
-        options=options,
-    )
-
-
-def read_into(source: Source) -> str:
-    """Load DAY now; returns how the attempt ended."""
-    ensure_days(source, DAY.date, date(2026, 11, 4))
-    SourceDay.objects.filter(source=source).update(state=DayState.DUE, due_at=datetime(2020, 1, 1, tzinfo=UTC))
-    attempt = load_next(source.pk)
-    assert attempt is not None
-    return attempt.outcome
 
 
 # What an answer must be.

@@ -9,15 +9,13 @@ import msgspec
 import pytest
 from pytest_httpserver import HTTPServer
 
-from sync.engine.load import load_next
-from sync.engine.plan import ensure_days
 from sync.errors import CredentialError, InvalidResponse, ListingChanged, SyncError
 from sync.sandbox.world import Edit, World
 from sync.vendors.base import Comparison, VendorReader
 from sync.vendors.workato.reader import Options
 from sync.vendors.workato.schema import USAGE, WORKSPACES
 from tests.support.sandbox_server import SandboxServer
-from tests.support.vendor_readers import connect_reader, list_rows, read_pages
+from tests.support.vendor_readers import connect_reader, create_source, list_rows, read_first_day, read_pages
 from tests.support.workato_reports import (
     BERLIN,
     DAY,
@@ -35,7 +33,7 @@ from tests.support.workato_reports import scripted_reader as scripted_reader
 from tests.support.workato_reports import workato as workato
 from tests.support.workato_shapes import build_reshape
 from usage.days import Day
-from usage.models import DayState, RecipeUsage, Source, SourceDay, Verification
+from usage.models import DayState, RecipeUsage, SourceDay, Verification
 
 # A whole day, over HTTP.
 
@@ -283,43 +281,22 @@ def test_the_probe_says_that_a_row_cannot_be_read(httpserver: HTTPServer, script
 
 @pytest.mark.django_db
 def test_deleted_recipes_reach_the_database_and_a_second_read_changes_nothing(sandbox: SandboxServer, settings: Any):
-    source = create_source(sandbox, settings)
-    assert read_into(source) == "loaded"
+    source = create_source("workato", sandbox, settings, time_zone=BERLIN, backfill_from=DAY.date)
+    assert read_first_day(source) == "loaded"
     stored = RecipeUsage.objects.filter(source=source)
     assert stored.filter(recipe_id=None).exists()
     expected = fetch_workspace_sums(sandbox, DAY)
     assert sum(row.task_count or 0 for row in stored) == sum(tasks for tasks, _, _ in expected.values())
     day = SourceDay.objects.get(source=source)
     assert (day.records, day.verification) == (stored.count(), Verification.VERIFIED)
-    assert read_into(source) == "unchanged"
+    assert read_first_day(source) == "unchanged"
 
 
 @pytest.mark.django_db
 def test_bad_rows_leave_the_day_partial_with_the_reasons_on_record(sandbox: SandboxServer, settings: Any):
-    source = create_source(sandbox, settings)
+    source = create_source("workato", sandbox, settings, time_zone=BERLIN, backfill_from=DAY.date)
     sandbox.world.edits["workato", DAY.date] = Edit(bad=0.02)
-    assert read_into(source) == "partial"
+    assert read_first_day(source) == "partial"
     day = SourceDay.objects.get(source=source)
     assert (day.state, day.verification) == (DayState.PARTIAL, Verification.UNVERIFIED)
     assert day.rejected == day.rejected_records.count() > 0
-
-
-def create_source(sandbox: SandboxServer, settings: Any) -> Source:
-    settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
-    return Source.objects.create(
-        slug="workato",
-        vendor="workato",
-        base_url=f"{sandbox.url}/workato",
-        credential="sandbox-key",
-        time_zone=BERLIN,
-        backfill_from=DAY.date,
-    )
-
-
-def read_into(source: Source) -> str:
-    """Load DAY now; returns how the attempt ended."""
-    ensure_days(source, DAY.date, DAY.date + timedelta(days=1))
-    SourceDay.objects.filter(source=source).update(state=DayState.DUE, due_at=datetime(2020, 1, 1, tzinfo=UTC))
-    attempt = load_next(source.pk)
-    assert attempt is not None
-    return attempt.outcome

@@ -11,23 +11,12 @@ from sync.sandbox.world import World
 from sync.sources import probe
 from sync.vendors.workato.schema import OtherZoneError, parse_bound
 from tests.support.sandbox_server import SandboxServer
+from tests.support.vendor_readers import create_source
 from usage.days import Day
-from usage.models import DayState, RecipeUsage, RejectedRecord, Source, SourceDay
+from usage.models import DayState, RecipeUsage, RejectedRecord, SourceDay
 
 ON = date(2026, 10, 14)
 BERLIN = "Europe/Berlin"
-
-
-def create_source(sandbox: SandboxServer, settings, zone: str) -> Source:
-    settings.PORTAL_ALLOWED_VENDOR_HOSTS = ["127.0.0.1:*"]
-    return Source.objects.create(
-        slug="recipes",
-        vendor="workato",
-        base_url=f"{sandbox.url}/workato",
-        credential="sandbox-key",
-        time_zone=zone,
-        backfill_from=ON,
-    )
 
 
 @pytest.mark.django_db
@@ -35,7 +24,7 @@ def create_source(sandbox: SandboxServer, settings, zone: str) -> Source:
 def test_an_account_of_another_zone_fails_the_load_and_holds_nothing(zone: str, settings) -> None:
     noon = datetime(2026, 10, 20, 12, tzinfo=UTC)
     with SandboxServer(World(now=lambda: noon, zone=BERLIN)) as sandbox:
-        source = create_source(sandbox, settings, zone)
+        source = create_source("workato", sandbox, settings, time_zone=zone, backfill_from=ON)
         ensure_days(source, ON, ON + timedelta(days=1))
         attempt = load_next(source.pk)
 
@@ -51,7 +40,7 @@ def test_an_account_of_another_zone_fails_the_load_and_holds_nothing(zone: str, 
 @pytest.mark.django_db
 def test_the_test_of_a_connection_tells_it_too(settings) -> None:
     with SandboxServer(World(zone=BERLIN)) as sandbox:
-        result = probe(create_source(sandbox, settings, "Asia/Tokyo"))
+        result = probe(create_source("workato", sandbox, settings, time_zone="Asia/Tokyo", backfill_from=ON))
 
     assert not result.ok
     assert "is not a time of Asia/Tokyo, whose offset is then +09:00" in result.message
