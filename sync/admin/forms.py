@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
+from django.db import models
 
 from sync.engine import plan
 from sync.errors import SyncError
@@ -109,6 +110,10 @@ class SourceForm(forms.ModelForm[Source]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for field in self._meta.model._meta.concrete_fields:
+            if isinstance(field, models.IntegerField) and field.name in self.fields:
+                # Before the instance has the value, which the page computes with, also where it is refused.
+                self.fields[field.name].validators += field.validators
         set_choices(self, "vendor", [(name, reader.title) for name, reader in readers().items()])
         set_choices(self, "time_zone", [("", "The vendor's own, or UTC"), *((zone, zone) for zone in list_zones())])
         for vendor in list_offered_vendors(self.instance):

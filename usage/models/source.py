@@ -1,15 +1,19 @@
 """A source: one account at one vendor, and how it is read."""
 
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from usage.fields import EncryptedTextField
+
+# A longer interval is a mistake: the source would not be read again in any time that a person waits.
+LONGEST_INTERVAL_MINUTES: Final = 31 * 24 * 60
+LONGEST_LOOK_BACK_DAYS: Final = 366
 
 
 class SourceQuerySet(models.QuerySet["Source"]):
@@ -55,11 +59,15 @@ class Source(models.Model):
         help_text="The last day that is expected of a source that is not used any more.",
     )
     interval_minutes = models.PositiveIntegerField(
-        default=60, validators=[MinValueValidator(1)], help_text="How often it is read, in minutes."
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_INTERVAL_MINUTES)],
+        help_text="How often it is read, in minutes.",
     )
     backfill_from = models.DateField(help_text="The first day to hold.")
     look_back_days = models.PositiveSmallIntegerField(
-        default=3, help_text="How many past days stay provisional and are read again."
+        default=3,
+        validators=[MaxValueValidator(LONGEST_LOOK_BACK_DAYS)],
+        help_text="How many past days stay provisional and are read again.",
     )
     max_concurrency = models.PositiveSmallIntegerField(
         default=2, validators=[MinValueValidator(1)], help_text="How many workers may read it at once."

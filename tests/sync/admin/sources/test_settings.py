@@ -66,6 +66,27 @@ def test_a_wrong_setting_is_refused_beside_its_field(
     assert not Source.objects.exists()
 
 
+@pytest.mark.parametrize("number", [44_641, 2**31 - 1, 10**12, 10**30])
+def test_a_number_beyond_the_calendar_is_refused_beside_its_field(staff: Client, source: Source, number: int) -> None:
+    before = (source.interval_minutes, source.look_back_days)
+    numbers = {
+        "interval_minutes": number,
+        "look_back_days": number,
+        "max_concurrency": 10**12,
+        "requests_per_minute": 10**12,
+    }
+
+    response = staff.post(get_page_url(source), build_form(source, **numbers))
+
+    assert response.status_code == 200
+    errors = response.context["adminform"].form.errors
+    assert errors["interval_minutes"] == ["Ensure this value is less than or equal to 44640."]
+    assert errors["look_back_days"] == ["Ensure this value is less than or equal to 366."]
+    assert errors.keys() == numbers.keys()
+    source.refresh_from_db()
+    assert (source.interval_minutes, source.look_back_days) == before
+
+
 def test_the_credential_stays_as_it_is_unless_another_is_given(staff: Client, source: Source) -> None:
     assert staff.post(get_page_url(source), build_form(source, look_back_days=5)).status_code == 302
     source.refresh_from_db()
