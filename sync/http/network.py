@@ -119,7 +119,9 @@ class DeadlineStream(httpcore2.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what arrives within `timeout` seconds."""
-        silent_until = monotonic() + limit_timeout(timeout)
+        seconds = limit_timeout(timeout)
+        # Not before the deadline, however long the thread waits for its turn between the two instants.
+        silent_until = monotonic() + seconds
         while True:
             wait = min(limit_timeout(timeout), LISTEN_SECONDS, max(silent_until - monotonic(), 0.001))
             try:

@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import httpcore2
 import pytest
 import stamina
 
 from sync.errors import LeaseLost, VendorUnavailable
 from sync.http import Bounds, VendorHTTP
 from sync.http.background import BackgroundThreads
+from sync.http.deadline import DEADLINE, Deadline, DeadlineError
+from sync.http.network import DeadlineStream
 from tests.support.raw_vendor import COMPLETE, HEAD, build_client, get_error, serve_raw, trickle
 
 # A bound on time in these tests has ten times the headroom and more: without a deadline they would last for ever.
@@ -50,6 +53,31 @@ def test_an_answer_that_trickles_ends_at_the_deadline(case: str):
             )
     assert http.stats.requests == 2
     assert time.monotonic() - started_at < SOON
+
+
+def test_a_thread_that_had_to_wait_names_the_deadline_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    now, calls = 0.0, 0
+
+    def read_clock() -> float:
+        nonlocal now, calls
+        calls += 1
+        now += 1.0 if calls == 3 else 0.001  # between the two instants that the first wait is made of
+        return now
+
+    class Silence(httpcore2.NetworkStream):
+        def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+            nonlocal now
+            now += timeout or 0
+            raise httpcore2.ReadTimeout
+
+    monkeypatch.setattr("sync.http.deadline.monotonic", read_clock)
+    monkeypatch.setattr("sync.http.network.monotonic", read_clock)
+    token = DEADLINE.set(Deadline(Bounds(exchange_seconds=10.0), threading.Event()))
+    try:
+        with pytest.raises(DeadlineError):
+            DeadlineStream(Silence()).read(1, timeout=60.0)
+    finally:
+        DEADLINE.reset(token)
 
 
 def test_a_tls_handshake_that_never_ends_is_given_up():
