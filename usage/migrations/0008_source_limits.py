@@ -19,6 +19,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='source',
             name='look_back_days',
-            field=models.PositiveSmallIntegerField(default=3, help_text='How many past days stay provisional and are read again.', validators=[django.core.validators.MaxValueValidator(366)]),
+            field=models.PositiveSmallIntegerField(default=3, help_text='How many past days stay provisional and are read again.', validators=[django.core.validators.MaxValueValidator(3650)]),
         ),
     ]

@@ -13,7 +13,7 @@ from usage.fields import EncryptedTextField
 
 # A longer interval is a mistake: the source would not be read again in any time that a person waits.
 LONGEST_INTERVAL_MINUTES: Final = 31 * 24 * 60
-LONGEST_LOOK_BACK_DAYS: Final = 366
+LONGEST_LOOK_BACK_DAYS: Final = 3_650
 
 
 class SourceQuerySet(models.QuerySet["Source"]):

@@ -81,7 +81,7 @@ def test_a_number_beyond_the_calendar_is_refused_beside_its_field(staff: Client,
     assert response.status_code == 200
     errors = response.context["adminform"].form.errors
     assert errors["interval_minutes"] == ["Ensure this value is less than or equal to 44640."]
-    assert errors["look_back_days"] == ["Ensure this value is less than or equal to 366."]
+    assert errors["look_back_days"] == ["Ensure this value is less than or equal to 3650."]
     assert errors.keys() == numbers.keys()
     source.refresh_from_db()
     assert (source.interval_minutes, source.look_back_days) == before
