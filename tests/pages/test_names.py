@@ -31,7 +31,7 @@ REFUSED = {"Team": "The credential may not read this at app.gitpod.io (HTTP 403:
 
 
 @pytest.fixture
-def named(browser, transactional_db: None) -> VendorSources:  # noqa: F811
+def sources_with_names(browser, transactional_db: None) -> VendorSources:  # noqa: F811
     """A filled portal with names for the ids of its runs; the first project is gone, and teams may not be read."""
     store_or_restore("named", name_everything)
     return get_vendor_sources()
@@ -54,7 +54,7 @@ def name_everything() -> None:
                 )
 
 
-def test_pages_with_names_are_accessible_and_fit(named: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_pages_with_names_are_accessible_and_fit(sources_with_names: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator")
     record = EnvironmentUsage.objects.filter(withdrawn_at=None).exclude(project_id="").latest("stopped_at")
     query = "kind=environment-usage&from=2026-11-01&to=2026-11-24&group_by=project_id"
@@ -63,7 +63,7 @@ def test_pages_with_names_are_accessible_and_fit(named: VendorSources, as_person
         "record": f"{LIST}{record.pk}/change/",
         "explore": f"/admin/explore/?{query}",
         "explore-days": f"/admin/explore/?{query},day&limit=5",
-        "source": f"/admin/usage/source/{named.environments.pk}/change/",
+        "source": f"/admin/usage/source/{sources_with_names.environments.pk}/change/",
     }.items():
         page.goto(address)
         text = "The vendor does not give all names" if name == "source" else "with a name"
@@ -75,7 +75,7 @@ def test_pages_with_names_are_accessible_and_fit(named: VendorSources, as_person
             save_screenshot(page, f"names-{name}-{scheme}-{width}")
 
 
-def test_a_filter_takes_a_name_and_keeps_the_id(named: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
+def test_a_filter_takes_a_name_and_keeps_the_id(sources_with_names: VendorSources, as_person: AsPerson) -> None:  # noqa: F811
     page = as_person("administrator")
     page.goto(LISTED)
     page.click("summary >> text=Filters >> nth=0")

@@ -100,18 +100,18 @@ def fill_every_table() -> None:
     Report.objects.create(name="Monthly", owner=viewer, next_at="2030-01-01T07:00:00Z")
 
 
-def named(patterns: list[Any]) -> Iterator[str]:
+def list_page_names(patterns: list[Any]) -> Iterator[str]:
     """Yield the names of all addresses below these."""
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            yield from named(pattern.url_patterns)
+            yield from list_page_names(pattern.url_patterns)
         elif isinstance(pattern, URLPattern) and pattern.name:
             yield pattern.name
 
 
 def page_names() -> set[str]:
     """Return the names of all addresses of the admin that are pages."""
-    names = set(named(admin.site.urls[0])) - NO_PAGES
+    names = set(list_page_names(admin.site.urls[0])) - NO_PAGES
     return {name for name in names if not name.endswith(NO_PAGE_ENDINGS)}
 
 

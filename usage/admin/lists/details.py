@@ -1,6 +1,5 @@
 """A record's page: every field, the status of its day, its earlier versions, and links to related records."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import msgspec
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -27,6 +27,7 @@ from usage.revisions import Revision, list_revisions
 
 PORTAL_COLUMNS: Final = ("source", "day", "first_seen_at", "changed_at", "revision", "withdrawn_at", "id")
 JSON_COLUMNS: Final = ("details", "tags", "extra")
+encode = msgspec.json.Encoder(decimal_format="number").encode
 Renderer = Callable[[Any], SafeString | str]
 # A link to related records: its label, and the filters that find them.
 Related = tuple[str, dict[str, str]]
@@ -137,14 +138,7 @@ def format_value(value: Any) -> SafeString | str:
 
 def write_json(value: Any) -> str:
     """Return JSON in one line; earlier versions of records have decimals in it, which keep all their digits."""
-    match value:
-        case dict():
-            return f"{{{', '.join(f'{write_json(name)}: {write_json(part)}' for name, part in value.items())}}}"
-        case list():
-            return f"[{', '.join(map(write_json, value))}]"
-        case Decimal():
-            return f"{value:f}"
-    return json.dumps(value, ensure_ascii=False)
+    return msgspec.json.format(encode(value), indent=0).decode()
 
 
 def get_json(record: UsageRecord, column: str) -> Mapping[str, Any]:
