@@ -6,8 +6,7 @@ their partition, so their cost does not grow with the table. Where the vendor ca
 unique index of every partition is searched for the records that are new to the day.
 """
 
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
@@ -112,14 +111,12 @@ class DayMerge:
 
     def keep_measures(self) -> None:
         """Fill measures that the read rows lack with those of the stored records."""
-        with disable_joins("nestloop"):
-            self.execute(self.sql.keep_measures)
+        self.execute(self.sql.keep_measures)
         self.measure()
 
     def read_loss(self) -> Loss:
         """Return what a merge would remove, before anything is changed."""
-        with disable_joins("nestloop"):
-            return Loss.from_row(self.kind, self.fetch(self.sql.loss)[0])
+        return Loss.from_row(self.kind, self.fetch(self.sql.loss)[0])
 
     def is_empty(self) -> bool:
         """Return whether no record of this day was ever stored."""
@@ -137,17 +134,16 @@ class DayMerge:
         """
         merged = self.merged = MergeResult()
         new_ids = name_records(self.kind, self.sql.spool, self.params, keep_old=keep_old)
-        with disable_joins("nestloop"):
-            if withdraw:
-                merged.withdrawn = self.execute(self.sql.withdraw_kept if keep_old else self.sql.withdraw)
-            same = self.execute(self.sql.drop_unchanged)
-            differing, merged.returned = self.fetch(self.sql.count_differing)[0]
-            # A record that got its id may also differ in how the vendor writes a number; it is counted once.
-            new_ids = min(new_ids, same)
-            merged.unchanged, merged.changed = same - new_ids, differing + new_ids
-            if differing or merged.returned:
-                self.execute(self.sql.update_kept if keep_old else self.sql.update)
-                self.execute(self.sql.drop_stored)
+        if withdraw:
+            merged.withdrawn = self.execute(self.sql.withdraw_kept if keep_old else self.sql.withdraw)
+        same = self.execute(self.sql.drop_unchanged)
+        differing, merged.returned = self.fetch(self.sql.count_differing)[0]
+        # A record that got its id may also differ in how the vendor writes a number; it is counted once.
+        new_ids = min(new_ids, same)
+        merged.unchanged, merged.changed = same - new_ids, differing + new_ids
+        if differing or merged.returned:
+            self.execute(self.sql.update_kept if keep_old else self.sql.update)
+            self.execute(self.sql.drop_stored)
         if self.other_days:
             self.move_from_other_days()
         if self.fetch(self.sql.count_spool)[0][0]:
@@ -166,8 +162,7 @@ class DayMerge:
     def find_other_days(self) -> frozenset[date]:
         """Return the other days that have a record of this read; also this day, if a record lies outside its bounds."""
         if not self.sql.day_in_key:
-            with disable_joins("nestloop"):
-                self.other_days = frozenset(day for (day,) in self.fetch(self.sql.find_other_days))
+            self.other_days = frozenset(day for (day,) in self.fetch(self.sql.find_other_days))
             self.params["other_days"] = sorted(self.other_days)
         return self.other_days
 
@@ -185,15 +180,14 @@ class DayMerge:
 
     def move_from_other_days(self) -> None:
         """Take over records of the source's other days: a record belongs to one day only."""
-        with disable_joins("nestloop"):
-            for on, current, total in self.fetch(self.sql.count_elsewhere):
-                if current and on != self.params["day"]:
-                    self.merged.moved[on] = current
-                self.merged.changed += current
-                self.merged.returned += total - current
-            self.check_losing_days()
-            self.execute(self.sql.move)
-            self.execute(self.sql.drop_stored)
+        for on, current, total in self.fetch(self.sql.count_elsewhere):
+            if current and on != self.params["day"]:
+                self.merged.moved[on] = current
+            self.merged.changed += current
+            self.merged.returned += total - current
+        self.check_losing_days()
+        self.execute(self.sql.move)
+        self.execute(self.sql.drop_stored)
 
     def check_losing_days(self) -> None:
         """Check the days that lose records first: their new totals would hide earlier damage."""
@@ -203,16 +197,3 @@ class DayMerge:
                 self.merged.damaged[on] = mismatches
             if losing_day.finalized_at is not None and moved > GUARDED_RECORDS:
                 self.merged.takes_from_final = True
-
-
-@contextmanager
-def disable_joins(*methods: str) -> Iterator[None]:
-    """Keep the planner from join methods inside the block.
-
-    A new day lies beyond the table's statistics: the planner expects one record of it and scans the spool once for
-    each record (35 seconds for a day of 31,000 records, a quarter of a second without nested loops).
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("".join(f"SET LOCAL enable_{method} = off;" for method in methods))
-        yield
-        cursor.execute("".join(f"SET LOCAL enable_{method} TO DEFAULT;" for method in methods))

@@ -35,8 +35,10 @@ class MergeStatements:
         wire = get_wire_columns(kind)
         self.wire_types = list(wire.values())
         created = ", ".join(f"{name} {type_name}" for name, type_name in wire.items())
+        # A new day lies beyond the table's statistics: the planner expects one record of it, and its nested loops would
+        # scan the spool once for each record (35 seconds for a day of 31,000 records in place of a quarter of one).
         self.create_spool = (
-            f"DROP TABLE IF EXISTS {self.spool}; "
+            f"SET LOCAL enable_nestloop = off; DROP TABLE IF EXISTS {self.spool}; "
             f"CREATE TEMPORARY TABLE spool_{meta.model_name} ({created}) ON COMMIT DROP"
         )
         self.copy = f"COPY {self.spool} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
