@@ -1,4 +1,4 @@
-"""The floor: what the same rows cost with nothing around them, by binary COPY and merge into the same table.
+"""The floor: what the same rows cost with nothing around them, by binary COPY and merge into the portal's own table.
 
 `rows`: the rows are in memory already. `pages`: they are read over HTTP first, page by page, with the libraries
 the portal uses (httpx2, msgspec) in the plainest way there is: no retry, no check, no unknown field kept. Digits of a
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import django
 import httpx2
 import msgspec
 import psycopg
@@ -34,7 +35,7 @@ REST = [name for name in COLUMNS if name != "record_id"]
 SPOOL = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
 INCOMING = NAMES.replace("extra", "COALESCE(n.extra::jsonb, '{}')")
 MERGE = f"""
-    INSERT INTO floor AS t (source_id, day, {NAMES})
+    INSERT INTO usage_environmentusage AS t (source_id, day, {NAMES})
     SELECT 1, %s, {INCOMING} FROM spool n
     ON CONFLICT (source_id, record_id, day) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in REST)}
     WHERE ({", ".join(f"t.{name}" for name in REST)})
@@ -130,12 +131,25 @@ def load_day(database: psycopg.Connection, day: date, batches: Iterable[list[Row
     return loaded
 
 
+def create_partitions(days: list[date]) -> None:
+    """Make the table's months of these days, as planning does for the portal."""
+    django.setup()
+    from django.db import connection
+
+    from usage.models import EnvironmentUsage
+    from usage.partitions import ensure_partitions
+
+    ensure_partitions(EnvironmentUsage, days[0], days[-1] + timedelta(days=1))
+    connection.close()
+
+
 def main() -> None:
     """Race with `rows|pages`, the base URL, the first day and the number of days given as arguments."""
     kind, base_url, first, count = sys.argv[1:]
     days = [date.fromisoformat(first) + timedelta(days=offset) for offset in range(int(count))]
+    create_partitions(days)
+    httpx2.Client(verify=False).close()  # imports its transport, as a worker long has
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
-        database.execute("CREATE TABLE floor (LIKE usage_environmentusage INCLUDING ALL)")
         if kind == "rows":
             pages_by_day = {day: list(iterate_pages(base_url, day)) for day in days}
             lane.run(lambda: sum(load_day(database, day, pages_by_day[day]) for day in days))

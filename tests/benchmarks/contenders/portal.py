@@ -53,14 +53,17 @@ def main() -> None:
     django.setup()
     from django.db import connection
 
-    # What a worker has long since done when a day comes: its modules are imported, its TLS context is made.
+    # What a worker has long since done when a day comes: its modules are imported, its TLS context is made, and it has
+    # compared the migrations (portal/celery.py).
     import sync.engine.load  # noqa: F401
     from sync.http.network import create_tls
     from sync.vendors import readers
+    from usage.schema_state import check_schema
 
     base_url, first, end, workers = sys.argv[1:]
     readers()
     create_tls()
+    check_schema()
     plan(base_url, date.fromisoformat(first), date.fromisoformat(end), int(workers))
     if workers == "1":
         lane.run(lambda: load(0))
