@@ -25,6 +25,9 @@ SOURCE_FILE = re.compile(r"\b(?:portal|usage|sync|tests|templates|static|docs)/[
 COMMAND = re.compile(r"(?:`|^|python )manage\.py ([a-z_]+)", re.MULTILINE)
 TARGET = re.compile(r"(?:`|^)(?:[A-Z]+=\S+ )*make ([a-z-]+)", re.MULTILINE)
 MODULE = re.compile(r"python -m ([\w.]+)")
+# Pages that tell of code; others also name what is the vendors' or a program's.
+PAGES_OF_CODE = ("architecture", "glossary", "adding-a-vendor", "adding-a-field", "adding-an-export-format")
+NAME_OF_CODE = re.compile(r"`([A-Za-z_][\w.]*)(?:\(\))?`")
 SETTING = re.compile(r"\bPORTAL_[A-Z_]*[A-Z]\b")
 
 
@@ -80,6 +83,15 @@ def test_every_file_and_setting_that_is_named_exists(page: Path) -> None:
     assert [path for path in SOURCE_FILE.findall(text) if not (BASE_DIR / path).exists()] == []
     # Variables of vendors' credentials begin so, and anybody may name theirs.
     assert {name for name in SETTING.findall(text) if not name.startswith("PORTAL_VENDOR_")} <= settings
+
+
+@pytest.mark.parametrize("page", PAGES_OF_CODE)
+def test_every_name_of_code_exists(page: str) -> None:
+    code = " ".join(path.read_text() for path, _ in list_code_files())
+    words = set(re.findall(r"\w+", code)) | get_commands().keys()
+    names = NAME_OF_CODE.findall(FENCE.sub("", (BASE_DIR / "docs" / f"{page}.md").read_text()))
+    assert names
+    assert {name for name in names if name.rpartition(".")[2] not in words} == set()
 
 
 def test_code_cites_only_documents_that_are_in_the_repository() -> None:
