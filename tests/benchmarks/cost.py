@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -30,6 +31,18 @@ class Cost:
         """Return the median of each figure over several races."""
         names = ("wall", "cpu", "postgres_cpu", "sandbox_cpu", "peak_mib")
         return cls(costs[0].records, *(median(getattr(cost, name) for cost in costs) for name in names))
+
+    @classmethod
+    def total(cls, turns: Sequence[Self]) -> Self:
+        """Return the sum of several turns, and the largest memory."""
+        return cls(
+            records=sum(turn.records for turn in turns),
+            wall=sum(turn.wall for turn in turns),
+            cpu=sum(turn.cpu for turn in turns),
+            postgres_cpu=sum(turn.postgres_cpu for turn in turns),
+            sandbox_cpu=sum(turn.sandbox_cpu for turn in turns),
+            peak_mib=max(turn.peak_mib for turn in turns),
+        )
 
     @property
     def rate(self) -> float:
@@ -130,20 +143,43 @@ class Racer:
         return line
 
 
-def race(command: Sequence[str], env: Mapping[str, str], postgres: int, sandbox: int) -> Cost:
-    """Run one contender and return what the work cost from start to end.
+@dataclass(frozen=True)
+class Entry:
+    """A contender: its command, the environment with its database, and in how many turns it does its work."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    turns: int = 1
+
+
+def race(entries: Sequence[Entry], postgres: int, sandbox: int) -> list[Cost]:
+    """Run contenders with as many turns each, one turn of each after the other, and return what each cost.
 
     `postgres` and `sandbox` are the process ids of the postmaster and of the sandbox.
+    A machine that others share is now faster, now slower, by half and for seconds: so it is for all of them.
     """
-    with Racer(command, env) as racer:
-        racer.ready()
-        before = cpu_of(postgres), cpu_of(sandbox)
-        started_at = time.perf_counter()
-        racer.go()
-        result = racer.result()
-        wall = time.perf_counter() - started_at
-        after = cpu_of(postgres), cpu_of(sandbox)
-        racer.go()
+    with ExitStack() as stack:
+        racers = [stack.enter_context(Racer(entry.command, entry.environment)) for entry in entries]
+        for racer in racers:
+            racer.ready()
+        turns: list[list[Cost]] = [[] for _ in racers]
+        for number in range(entries[0].turns):
+            # None is always the first.
+            for racer, costs in list(zip(racers, turns, strict=True))[:: -1 if number % 2 else 1]:
+                costs.append(take_turn(racer, postgres, sandbox))
+        for racer in racers:
+            racer.go()
+    return [Cost.total(costs) for costs in turns]
+
+
+def take_turn(racer: Racer, postgres: int, sandbox: int) -> Cost:
+    """Let a contender do one turn of its work and return what it cost."""
+    before = cpu_of(postgres), cpu_of(sandbox)
+    started_at = time.perf_counter()
+    racer.go()
+    result = racer.result()
+    wall = time.perf_counter() - started_at
+    after = cpu_of(postgres), cpu_of(sandbox)
     return Cost(
         records=result["records"],
         wall=wall,

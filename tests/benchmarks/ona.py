@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from portal.environment import BASE_DIR
-from tests.benchmarks.cost import Cost, race
+from tests.benchmarks.cost import Cost, Entry, race
 from tests.benchmarks.report import Aim, Report, Table, surroundings
 from tests.benchmarks.stage import Stage
 
@@ -57,35 +57,50 @@ class Course:
         """Where the stand-in's API begins."""
         return f"{self.sandbox.url}/ona/api"
 
-    def loads(self, workers: int, times: int = 1) -> list[Cost]:
-        """Load all days by so many workers into an empty database, and then again, unchanged as they are."""
+    def loads(self, workers: int) -> list[Cost]:
+        """Load all days by so many workers into an empty database."""
         env = self.stage.fresh()
-        span = [self.base_url, str(self.first), str(self.first + timedelta(days=self.days)), str(workers)]
-        costs = [self._race(self._python("portal", *span), env) for _ in range(times)]
+        costs = self._race(self._portal(env, workers))
         self.stage.drop(env)
         return costs
 
     def floor(self, kind: str) -> Cost:
         """Load all days with nothing around COPY and merge."""
         env = self.stage.fresh()
-        cost = self._race(self._python("floor", kind, self.base_url, str(self.first), str(self.days)), env)
+        (cost,) = self._race(self._floor(env, kind))
         self.stage.drop(env)
         return cost
+
+    def beside_floor(self) -> list[Cost]:
+        """Load all days by the floor and by one worker, a day each in turns, and by the worker again, unchanged."""
+        floor_env, portal_env = self.stage.fresh(), self.stage.fresh()
+        portal = self._portal(portal_env, 1)
+        costs = self._race(self._floor(floor_env, "pages"), portal) + self._race(portal)
+        self.stage.drop(floor_env)
+        self.stage.drop(portal_env)
+        return costs
 
     def dlt(self, listings: int) -> Cost:
         """Load all days by dlt, in one listing or several at the same time."""
         env = self.stage.fresh() | {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
         arguments = [self.base_url, str(self.first), str(self.days), str(listings)]
-        command = [str(other_python()), "-m", f"{CONTENDERS}.dlt_rest", *arguments]
-        cost = self._race(command, env)
+        (cost,) = self._race(Entry([str(other_python()), "-m", f"{CONTENDERS}.dlt_rest", *arguments], env))
         self.stage.drop(env)
         return cost
 
-    def _race(self, command: list[str], env: dict[str, str]) -> Cost:
-        cost = race(command, env, self.stage.postmaster, self.sandbox.pid)
-        if cost.records != self.records:
-            raise RuntimeError(f"{command} loaded {cost.records:,} of {self.records:,} records.")
-        return cost
+    def _portal(self, env: dict[str, str], workers: int) -> Entry:
+        span = [self.base_url, str(self.first), str(self.first + timedelta(days=self.days)), str(workers)]
+        return Entry(self._python("portal", *span), env, self.days if workers == 1 else 1)
+
+    def _floor(self, env: dict[str, str], kind: str) -> Entry:
+        return Entry(self._python("floor", kind, self.base_url, str(self.first), str(self.days)), env, self.days)
+
+    def _race(self, *entries: Entry) -> list[Cost]:
+        costs = race(entries, self.stage.postmaster, self.sandbox.pid)
+        for entry, cost in zip(entries, costs, strict=True):
+            if cost.records != self.records:
+                raise RuntimeError(f"{entry.command} loaded {cost.records:,} of {self.records:,} records.")
+        return costs
 
     @staticmethod
     def _python(contender: str, *arguments: str) -> list[str]:
@@ -114,10 +129,8 @@ def rounds(course: Course, times: int) -> Costs:
     costs: Costs = {name: [] for name in (FLOOR_ROWS, FLOOR, PORTAL, AGAIN, PORTAL_4, DLT)}
     for _ in range(times):
         costs[FLOOR_ROWS].append(course.floor("rows"))
-        costs[FLOOR].append(course.floor("pages"))
-        first, is_repeated = course.loads(1, times=2)
-        costs[PORTAL].append(first)
-        costs[AGAIN].append(is_repeated)
+        for name, cost in zip((FLOOR, PORTAL, AGAIN), course.beside_floor(), strict=True):
+            costs[name].append(cost)
         costs[PORTAL_4] += course.loads(4)
         costs[DLT].append(course.dlt(1))
     return costs
@@ -125,13 +138,13 @@ def rounds(course: Course, times: int) -> Costs:
 
 def with_latency(course: Course, known: Costs) -> Costs:
     """Load once with every answer of the vendor coming late; of whom is `known`, those costs stand for it."""
-    races: dict[str, Callable[[], list[Cost]]] = {
+    loads: dict[str, Callable[[], list[Cost]]] = {
         PORTAL: lambda: course.loads(1),
         PORTAL_4: lambda: course.loads(4),
         DLT: lambda: [course.dlt(1)],
         DLT_4: lambda: [course.dlt(4)],
     }
-    return {name: known.get(name) or race() for name, race in races.items()}
+    return {name: known.get(name) or load() for name, load in loads.items()}
 
 
 def one_day(stage: Stage, records: int) -> Cost:
@@ -158,6 +171,7 @@ def list_facts(stage: Stage, course: Course, size: Size) -> dict[str, str]:
         "dlt": f"{dlt}, its defaults, one listing over all days unless said otherwise",
         "rows": f"{course.records:,} ({size.days} days of {size.per_day:,}, pages of 100)",
         "rounds": f"{size.rounds}, contenders taking turns, medians shown; one with latency",
+        "turns": "floor over HTTP and portal with 1 worker load a day each in turns",
         "CPU": "user + system of the loading processes from the start signal on; others in columns of their own",
     }
 

@@ -144,7 +144,7 @@ def create_partitions(days: list[date]) -> None:
 
 
 def main() -> None:
-    """Race with `rows|pages`, the base URL, the first day and the number of days given as arguments."""
+    """Race with `rows|pages`, the base URL, the first day and the number of days given as arguments; a day a turn."""
     kind, base_url, first, count = sys.argv[1:]
     days = [date.fromisoformat(first) + timedelta(days=offset) for offset in range(int(count))]
     create_partitions(days)
@@ -152,9 +152,10 @@ def main() -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
         if kind == "rows":
             pages_by_day = {day: list(iterate_pages(base_url, day)) for day in days}
-            lane.run(lambda: sum(load_day(database, day, pages_by_day[day]) for day in days))
+            loads = (load_day(database, day, pages_by_day[day]) for day in days)
         else:
-            lane.run(lambda: sum(load_day(database, day, iterate_pages(base_url, day)) for day in days))
+            loads = (load_day(database, day, iterate_pages(base_url, day)) for day in days)
+        lane.run(lambda: next(loads), turns=len(days))
 
 
 if __name__ == "__main__":

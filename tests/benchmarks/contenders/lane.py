@@ -22,15 +22,17 @@ def read_peak(pid: int | str = "self") -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
-def run(work: Callable[[], int]) -> None:
-    """Do `work`, which returns the number of records it loaded, once the referee says so."""
+def run(work: Callable[[], int], turns: int = 1) -> None:
+    """Do `work`, which returns the number of records it loaded, each time that the referee says so."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    sys.stdin.readline()
-    before = spent()
-    records = work()
-    peak = max(read_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-    sys.stdout.write(json.dumps({"records": records, "cpu": spent() - before, "peak_kib": peak}) + "\n")
-    sys.stdout.flush()
+    for _ in range(turns):
+        sys.stdin.readline()
+        before = spent()
+        records = work()
+        cpu = spent() - before
+        peak = max(read_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+        sys.stdout.write(json.dumps({"records": records, "cpu": cpu, "peak_kib": peak}) + "\n")
+        sys.stdout.flush()
     # Connections stay open until the referee has read what their other ends have spent.
     sys.stdin.readline()

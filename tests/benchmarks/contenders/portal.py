@@ -33,22 +33,29 @@ def plan(base_url: str, first: date, end: date, workers: int) -> None:
     request_sync(source, first, end, Trigger.COMMAND)
 
 
-def load(worker: int) -> int:
-    """Load day after day; returns the number of records read. Raises RuntimeError where a day was not loaded."""
+def load_day() -> int | None:
+    """Load the next day; returns the number of records read, None where no day is left.
+
+    Raises RuntimeError where the day was not loaded.
+    """
     from sync.engine.load import load_next
     from sync.models import LoadAttempt
 
-    expected = {LoadAttempt.Outcome.LOADED, LoadAttempt.Outcome.UNCHANGED}
-    records = 0
-    while (attempt := load_next(1)) is not None:
-        if attempt.outcome not in expected:
-            raise RuntimeError(f"{attempt.source_day}: {attempt.outcome} {attempt.error}")
-        records += attempt.fetched
-    return records
+    attempt = load_next(1)
+    if attempt is None:
+        return None
+    if attempt.outcome not in {LoadAttempt.Outcome.LOADED, LoadAttempt.Outcome.UNCHANGED}:
+        raise RuntimeError(f"{attempt.source_day}: {attempt.outcome} {attempt.error}")
+    return attempt.fetched
+
+
+def load(worker: int) -> int:
+    """Load day after day until none is left; returns the number of records read."""
+    return sum(iter(load_day, None))
 
 
 def main() -> None:
-    """Race with base URL, first day, end day and number of worker processes as arguments."""
+    """Race with base URL, first day, end day and number of worker processes as arguments; one worker loads a day a turn."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup()
     from django.db import connection
@@ -64,9 +71,10 @@ def main() -> None:
     readers()
     create_tls()
     check_schema()
-    plan(base_url, date.fromisoformat(first), date.fromisoformat(end), int(workers))
+    first_day, end_day = date.fromisoformat(first), date.fromisoformat(end)
+    plan(base_url, first_day, end_day, int(workers))
     if workers == "1":
-        lane.run(lambda: load(0))
+        lane.run(lambda: load_day() or 0, turns=(end_day - first_day).days)
         return
     connection.close()
     with multiprocessing.get_context("fork").Pool(int(workers)) as pool:
