@@ -1,17 +1,17 @@
-"""Spool: the rows of one read, digested as they arrive and kept in this process until the merge copies them.
+"""Spool: the rows of one read, digested as they arrive and kept in a local file until the merge copies them.
 
 No state of a read is on a database connection before the merge's transaction, so a pooler may switch connections at
-any time. The first rows stay in memory, as many as make BYTES_IN_MEMORY of the MessagePack that the digest is made
-of; the others are stored as that MessagePack, in an unnamed file.
+any time. Rows are stored as the MessagePack that the digest is made of: the first megabytes in memory, more in an
+unnamed file. A day that comes back unchanged is recognised by its digest and never decoded.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from struct import unpack
-from tempfile import TemporaryFile
+from tempfile import SpooledTemporaryFile
 from types import GenericAlias, TracebackType
-from typing import IO, Any, Self, get_type_hints
+from typing import Any, Self, get_type_hints
 
 import msgspec
 from django.db import connection, models
@@ -20,7 +20,7 @@ from sync.errors import SpoolError
 from sync.vendors.base import Rejection
 from usage.models import UsageRecord
 
-BYTES_IN_MEMORY = 4 * 1024 * 1024  # of MessagePack; as rows they take three times as much
+BYTES_IN_MEMORY = 8 * 1024 * 1024
 ROWS_PER_BLOCK = 5_000
 REJECTED_KEPT = 1_000
 # MessagePack's header of an array with a 4-byte length, and the length prefix of a block.
@@ -86,9 +86,8 @@ class Spool:
         self.digest = Digest()
         self.rejected: dict[str, Rejection] = {}
         self.rejected_digest = Digest()
-        self._first_rows: list[tuple[Any, ...]] = []
-        self._bytes_left = BYTES_IN_MEMORY
-        self._file: IO[bytes] | None = None  # has the rows after the first
+        # Python opens it with mode 0600 and unlinks it at once.
+        self._file = SpooledTemporaryFile(BYTES_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +95,9 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close_file()
+        # Closing flushes a buffer, which fails on a full disk; the file is not read any more.
+        with suppress(OSError):
+            self._file.close()
 
     @property
     def rejected_count(self) -> int:
@@ -112,12 +113,8 @@ class Spool:
         """Add one page; raises SpoolError where the disk is full."""
         encoded = [_encode(row) for row in rows]
         self.digest.add(encoded)
-        self._bytes_left -= sum(map(len, encoded))
-        if self._bytes_left >= 0:
-            self._first_rows += rows
-        else:
-            for start in range(0, len(encoded), ROWS_PER_BLOCK):
-                self._write_block(encoded[start : start + ROWS_PER_BLOCK])
+        for start in range(0, len(encoded), ROWS_PER_BLOCK):
+            self._write_block(encoded[start : start + ROWS_PER_BLOCK])
         self.rejected_digest.add([record.digest.encode() for record in rejected])
         for record in rejected:
             if len(self.rejected) < REJECTED_KEPT:
@@ -126,8 +123,8 @@ class Spool:
     def clear(self) -> None:
         """Drop what was read so far: the listing is read again from its start."""
         self.digest, self.rejected, self.rejected_digest = Digest(), {}, Digest()
-        self._first_rows, self._bytes_left = [], BYTES_IN_MEMORY
-        self._close_file()
+        self._file.seek(0)
+        self._file.truncate()
 
     def hexdigest(self) -> str:
         """Return the digest of all rows and of what was rejected."""
@@ -142,9 +139,6 @@ class Spool:
 
     def read_rows(self) -> Iterator[tuple[Any, ...]]:
         """Yield the rows in the order in which they came."""
-        yield from self._first_rows
-        if self._file is None:
-            return
         decode = get_decoder(self.kind).decode
         try:
             self._file.seek(0)
@@ -153,19 +147,9 @@ class Spool:
         except OSError as error:
             raise SpoolError(error) from None
 
-    def _close_file(self) -> None:
-        if self._file is not None:
-            # Closing flushes a buffer, which fails on a full disk; the file is not read any more.
-            with suppress(OSError):
-                self._file.close()
-            self._file = None
-
     def _write_block(self, rows: Sequence[bytes]) -> None:
         block = b"".join((ARRAY, len(rows).to_bytes(4, "big"), *rows))
         try:
-            if self._file is None:
-                # Python opens it with mode 0600 and unlinks it at once.
-                self._file = TemporaryFile()  # noqa: SIM115 - closed by __exit__
             self._file.write(len(block).to_bytes(LENGTH, "big") + block)
         except OSError as error:
             raise SpoolError(error) from None

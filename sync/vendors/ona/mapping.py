@@ -101,18 +101,13 @@ def parse_page(body: bytes, day: Day, nameless: Counter[str]) -> tuple[Page, str
     `nameless` counts the records without an id of this read. Raises NotAPage where `body` is no page.
     """
     try:
-        if not has_nul(body):
+        if NUL_ESCAPE not in body:
             page = decode_page(body)
             return Page(build_rows(page.records, day)), get_token(page.pagination)
     except (ValueError, IndexError, RecursionError):
         # Malformed JSON, an unknown field, an unusual time: record by record shows which, and where.
         pass
     return parse_records(body, day, nameless)
-
-
-def has_nul(body: bytes) -> bool:
-    """Return whether JSON has an escaped NUL. A single byte is found much faster than six; few pages have escapes."""
-    return b"\\" in body and NUL_ESCAPE in body
 
 
 def get_token(pagination: Pagination | None) -> str | None:
@@ -200,7 +195,7 @@ def parse_records(body: bytes, day: Day, nameless: Counter[str]) -> tuple[Page, 
 def parse_documented_record(raw: bytes, day: Day) -> EnvironmentRow | None:
     """Return the row of a record that is as documented, None for any other."""
     try:
-        return None if has_nul(raw) else build_rows([decode_documented_record(raw)], day)[0]
+        return None if NUL_ESCAPE in raw else build_rows([decode_documented_record(raw)], day)[0]
     except (ValueError, IndexError, RecursionError):
         return None
 

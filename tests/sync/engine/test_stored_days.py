@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import F
 
 from sync.engine.scrub import scrub
-from sync.engine.spool import Spool, _encode
+from sync.engine.spool import Spool
 from sync.models import LoadAttempt
 from tests.support.scripted_vendor import DAY, Listing, build_run, get_revisions, make_source, read_day
 from usage.data_quality import VENDOR_KINDS
@@ -330,26 +330,11 @@ def test_the_spool_file_has_no_name_and_is_its_owners_alone(monkeypatch: pytest.
             spool.add(rows[start : start + 100])
 
         assert list(tmp_path.iterdir()) == []
-        assert spool._file is not None
         status = os.fstat(spool._file.fileno())
         assert (stat.S_IMODE(status.st_mode), status.st_size > 0) == (0o600, True)
         assert list(spool.read_rows()) == [tuple(record) for record in rows]
         spool.clear()
         assert list(spool.read_rows()) == []
-
-
-def test_a_small_read_makes_no_file_and_a_larger_one_has_every_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [build_run(n) for n in range(300)]
-    with Spool(EnvironmentUsage) as spool:
-        spool.add(rows)
-        assert (spool._file, list(spool.read_rows())) == (None, rows)
-        monkeypatch.setattr("sync.engine.spool.BYTES_IN_MEMORY", len(b"".join(map(_encode, rows[:150]))))
-        spool.clear()
-        for start in range(0, 300, 100):
-            spool.add(rows[start : start + 100])
-
-        assert spool._file is not None
-        assert list(spool.read_rows()) == list(spool.read_rows()) == rows
 
 
 def test_a_full_disk_fails_the_day_in_words(
