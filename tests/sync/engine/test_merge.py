@@ -1,6 +1,8 @@
 """A day that is read again ends exactly as the vendor now reports it, and every difference is on record."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -351,3 +353,22 @@ def test_a_day_that_another_takes_a_record_from_while_it_is_read_is_compared_row
 
     assert (attempt.outcome, attempt.unchanged, attempt.withdrawn) == (Outcome.LOADED, 250, 0)
     assert len(get_revisions(source)) == 250
+
+
+def test_every_statement_over_the_spool_is_planned_without_nested_loops(source: Source, listing: Listing) -> None:
+    listing.records[DAY] = [build_run(number) for number in range(50)]
+    read_day(source)
+    listing.records[DAY] = [build_run(number, user_id="changed") for number in range(10, 60)]
+    settings: list[tuple[str, ...]] = []
+
+    def read_setting(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if "pg_temp.spool_" in sql and (" JOIN " in sql or " USING " in sql):
+            with connection.connection.cursor() as cursor:
+                settings.append(cursor.execute("SHOW enable_nestloop").fetchone())
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(read_setting):
+        assert read_day(source).changed == 40
+
+    assert len(settings) >= 5
+    assert set(settings) == {("off",)}
