@@ -57,30 +57,30 @@ class Course:
         """Where the stand-in's API begins."""
         return f"{self.sandbox.url}/ona/api"
 
-    def loads(self, workers: int) -> list[Cost]:
+    def load(self, workers: int) -> list[Cost]:
         """Load all days by so many workers into an empty database."""
         env = self.stage.fresh()
-        costs = self._race(self._portal(env, workers))
+        costs = self._race(self._enter_portal(env, workers))
         self.stage.drop(env)
         return costs
 
-    def floor(self, kind: str) -> Cost:
+    def load_by_floor(self, kind: str) -> Cost:
         """Load all days with nothing around COPY and merge."""
         env = self.stage.fresh()
-        (cost,) = self._race(self._floor(env, kind))
+        (cost,) = self._race(self._enter_floor(env, kind))
         self.stage.drop(env)
         return cost
 
-    def beside_floor(self) -> list[Cost]:
+    def load_beside_floor(self) -> list[Cost]:
         """Load all days by the floor and by one worker, a day each in turns, and by the worker again, unchanged."""
         floor_env, portal_env = self.stage.fresh(), self.stage.fresh()
-        portal = self._portal(portal_env, 1)
-        costs = self._race(self._floor(floor_env, "pages"), portal) + self._race(portal)
+        portal = self._enter_portal(portal_env, 1)
+        costs = self._race(self._enter_floor(floor_env, "pages"), portal) + self._race(portal)
         self.stage.drop(floor_env)
         self.stage.drop(portal_env)
         return costs
 
-    def dlt(self, listings: int) -> Cost:
+    def load_by_dlt(self, listings: int) -> Cost:
         """Load all days by dlt, in one listing or several at the same time."""
         env = self.stage.fresh() | {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
         arguments = [self.base_url, str(self.first), str(self.days), str(listings)]
@@ -88,12 +88,12 @@ class Course:
         self.stage.drop(env)
         return cost
 
-    def _portal(self, env: dict[str, str], workers: int) -> Entry:
+    def _enter_portal(self, env: dict[str, str], workers: int) -> Entry:
         span = [self.base_url, str(self.first), str(self.first + timedelta(days=self.days)), str(workers)]
-        return Entry(self._python("portal", *span), env, self.days if workers == 1 else 1)
+        return Entry(self._build_command("portal", *span), env, self.days if workers == 1 else 1)
 
-    def _floor(self, env: dict[str, str], kind: str) -> Entry:
-        return Entry(self._python("floor", kind, self.base_url, str(self.first), str(self.days)), env, self.days)
+    def _enter_floor(self, env: dict[str, str], kind: str) -> Entry:
+        return Entry(self._build_command("floor", kind, self.base_url, str(self.first), str(self.days)), env, self.days)
 
     def _race(self, *entries: Entry) -> list[Cost]:
         costs = race(entries, self.stage.postmaster, self.sandbox.pid)
@@ -103,7 +103,7 @@ class Course:
         return costs
 
     @staticmethod
-    def _python(contender: str, *arguments: str) -> list[str]:
+    def _build_command(contender: str, *arguments: str) -> list[str]:
         return [sys.executable, "-m", f"{CONTENDERS}.{contender}", *arguments]
 
 
@@ -113,7 +113,7 @@ def run(stage: Stage, *, quick: bool) -> Report:
     course = Course(stage, size.days, size.per_day)
     with course.sandbox:
         if not quick:
-            course.floor("pages")  # so that the sandbox and the disk are as warm for the first as for the last
+            course.load_by_floor("pages")  # so that the sandbox and the disk are as warm for the first as for the last
         facts = list_facts(stage, course, size)
         plain = rounds(course, size.rounds)
         course.sandbox.post("settings", latency_ms=size.latency_ms)
@@ -128,21 +128,21 @@ def rounds(course: Course, times: int) -> Costs:
     """Let the contenders take turns, so that a busy moment of the machine does not fall on one of them alone."""
     costs: Costs = {name: [] for name in (FLOOR_ROWS, FLOOR, PORTAL, AGAIN, PORTAL_4, DLT)}
     for _ in range(times):
-        costs[FLOOR_ROWS].append(course.floor("rows"))
-        for name, cost in zip((FLOOR, PORTAL, AGAIN), course.beside_floor(), strict=True):
+        costs[FLOOR_ROWS].append(course.load_by_floor("rows"))
+        for name, cost in zip((FLOOR, PORTAL, AGAIN), course.load_beside_floor(), strict=True):
             costs[name].append(cost)
-        costs[PORTAL_4] += course.loads(4)
-        costs[DLT].append(course.dlt(1))
+        costs[PORTAL_4] += course.load(4)
+        costs[DLT].append(course.load_by_dlt(1))
     return costs
 
 
 def with_latency(course: Course, known: Costs) -> Costs:
     """Load once with every answer of the vendor coming late; of whom is `known`, those costs stand for it."""
     loads: dict[str, Callable[[], list[Cost]]] = {
-        PORTAL: lambda: course.loads(1),
-        PORTAL_4: lambda: course.loads(4),
-        DLT: lambda: [course.dlt(1)],
-        DLT_4: lambda: [course.dlt(4)],
+        PORTAL: lambda: course.load(1),
+        PORTAL_4: lambda: course.load(4),
+        DLT: lambda: [course.load_by_dlt(1)],
+        DLT_4: lambda: [course.load_by_dlt(4)],
     }
     return {name: known.get(name) or load() for name, load in loads.items()}
 
@@ -151,7 +151,7 @@ def one_day(stage: Stage, records: int) -> Cost:
     """Load a single day of so many records in a fresh process."""
     course = Course(stage, 1, records)
     with course.sandbox:
-        return course.loads(1)[0]
+        return course.load(1)[0]
 
 
 def other_python() -> Path:

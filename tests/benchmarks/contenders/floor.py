@@ -132,7 +132,7 @@ def load_day(database: psycopg.Connection, day: date, batches: Iterable[list[Row
 
 
 def create_partitions(days: list[date]) -> None:
-    """Make the table's months of these days, as planning does for the portal."""
+    """Create the partitions of these days, as planning does for the portal."""
     django.setup()
     from django.db import connection
 
