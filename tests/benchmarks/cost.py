@@ -95,7 +95,7 @@ def cpu_of(pid: int) -> float:
             ticks = sum(map(int, stat(pid)[11:15])) + sum(
                 int(number) for child in child_pids for number in stat(child)[11:13]
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between opening and reading
             continue
         # A child that was waited for meanwhile would be counted twice, or not at all.
         if children(pid) == child_pids:
