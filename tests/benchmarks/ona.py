@@ -18,6 +18,7 @@ PORTAL, PORTAL_4, AGAIN = "portal, 1 worker", "portal, 4 workers", "portal, 1 wo
 DLT, DLT_4 = "dlt rest_api + merge", "dlt rest_api + merge, 4 listings at once"
 FLOOR, FLOOR_ROWS = "floor: pages over HTTP, COPY + merge", "floor: rows in memory, COPY + merge"
 SMALL, LARGE = "small", "large"
+PAIRS = 3  # of floor and portal in each round: the ratios of single pairs go from 1.15 to 1.42
 
 Costs = dict[str, list[Cost]]
 
@@ -129,8 +130,9 @@ def rounds(course: Course, times: int) -> Costs:
     costs: Costs = {name: [] for name in (FLOOR_ROWS, FLOOR, PORTAL, AGAIN, PORTAL_4, DLT)}
     for _ in range(times):
         costs[FLOOR_ROWS].append(course.load_by_floor("rows"))
-        for name, cost in zip((FLOOR, PORTAL, AGAIN), course.load_beside_floor(), strict=True):
-            costs[name].append(cost)
+        for _ in range(PAIRS):
+            for name, cost in zip((FLOOR, PORTAL, AGAIN), course.load_beside_floor(), strict=True):
+                costs[name].append(cost)
         costs[PORTAL_4] += course.load(4)
         costs[DLT].append(course.load_by_dlt(1))
     return costs
@@ -171,7 +173,7 @@ def list_facts(stage: Stage, course: Course, size: Size) -> dict[str, str]:
         "dlt": f"{dlt}, its defaults, one listing over all days unless said otherwise",
         "rows": f"{course.records:,} ({size.days} days of {size.per_day:,}, pages of 100)",
         "rounds": f"{size.rounds}, contenders taking turns, medians shown; one with latency",
-        "turns": "floor over HTTP and portal with 1 worker load a day each in turns",
+        "turns": f"floor over HTTP and portal with 1 worker load a day each in turns, {PAIRS} times a round",
         "CPU": "user + system of the loading processes from the start signal on; others in columns of their own",
     }
 
